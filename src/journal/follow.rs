@@ -1,0 +1,490 @@
+//! Follows a journal: what it has, then what comes, in this process or beside the one that writes.
+
+use std::sync::Arc as StdArc;
+use std::thread;
+use std::time::Duration;
+
+use super::chain::{self, Chain};
+use super::committer::Core;
+use super::error::{Action, Error, Result};
+use super::files::{Files, Name, name, parse};
+use super::options::Durability;
+use super::queue::View;
+use super::read::{Document, SegmentReader};
+use super::sync::Arc;
+
+/// Between two looks at a journal that another process writes.
+const POLL: Duration = Duration::from_millis(2);
+/// A look at all names comes with every so many looks.
+const LIST_EVERY: u32 = 16;
+/// How often a directory that changes under the reader's eyes is read again.
+const ATTEMPTS: u32 = 64;
+/// Between two of these attempts, where another process changes it.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// What a follower is told.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Step<'a> {
+    /// The next document.
+    Document(Document<'a>),
+    /// The journal was cut back: documents from this position on, which were handed over, are void. What
+    /// comes next has this position.
+    CutBack {
+        /// The position.
+        to: u64,
+    },
+}
+
+/// Where a follower learns what is new.
+enum Source {
+    /// In the process that writes.
+    Inside(Arc<Core>, Durability),
+    /// From the directory alone.
+    Outside { looks: u32 },
+}
+
+impl Source {
+    /// Lets whoever is changing the directory show the chain as it is then: files go first.
+    fn let_pass(&self) {
+        match self {
+            Source::Inside(core, _) => {
+                let state = core.lock();
+                if state.busy {
+                    drop(core.wait_for_news(state, None));
+                }
+            }
+            Source::Outside { .. } => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Hands over every document from a position on, in order, and then those to come.
+///
+/// In the process that writes, a document is handed over once it is as durable as the journal's
+/// [`Options::durability`](super::Options::durability) (at least written); in another one, once it is
+/// written, which may be before it survives power loss. A reader that is slow costs no memory: what it has
+/// not read lies in the directory. What retention discards before it was read is [`Error::Discarded`].
+///
+/// Memory: one window of 512 KiB, and the document in hand where that is longer. Another process is watched
+/// by a look at a few bytes every 2 ms.
+///
+/// # Examples
+///
+/// ```
+/// use documentbuffer::journal::{Journal, Step};
+/// # let dir = tempfile::tempdir().expect("a directory");
+/// # let path = dir.path().join("journal");
+///
+/// let journal = Journal::open(&path)?;
+/// journal.append("one")?;
+/// let mut follower = journal.follow(0)?;
+/// let Step::Document(first) = follower.next()? else { panic!() };
+/// assert_eq!((first.position, first.bytes), (0, &b"one"[..]));
+/// assert!(follower.try_next()?.is_none());
+/// journal.truncate_after(0)?;
+/// assert!(matches!(follower.next()?, Step::CutBack { to: 0 }));
+/// # Ok::<(), documentbuffer::journal::Error>(())
+/// ```
+pub struct Follower {
+    files: Files,
+    source: Source,
+    /// As it was when it was last looked at.
+    chain: StdArc<Chain>,
+    reader: Option<SegmentReader>,
+    /// The next document's.
+    position: u64,
+    /// A segment was not there when it was to be read.
+    gone: bool,
+}
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Follower")
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What taking a step came to.
+enum Found {
+    Document { position: u64, len: usize },
+    CutBack { to: u64 },
+    Nothing,
+}
+
+impl Follower {
+    /// Begins at the position that `from` chooses in what is to be seen.
+    pub(super) fn inside(
+        files: Files,
+        core: Arc<Core>,
+        durability: Durability,
+        from: impl Fn(&View) -> u64,
+    ) -> Result<Follower> {
+        Follower::begin(|| {
+            let view = core.lock().view.clone();
+            let source = Source::Inside(core.clone(), durability);
+            Ok((files.clone(), source, view.chain.clone(), from(&view)))
+        })
+    }
+
+    pub(super) fn outside(files: Files, from: u64) -> Result<Follower> {
+        Follower::begin(|| {
+            let chain = StdArc::new(look(&files)?);
+            Ok((files.clone(), Source::Outside { looks: 0 }, chain, from))
+        })
+    }
+
+    /// What is cut away or discarded may vanish before it is entered: then it is looked at again.
+    fn begin(
+        look: impl Fn() -> Result<(Files, Source, StdArc<Chain>, u64)>,
+    ) -> Result<Follower> {
+        let mut attempts = 0;
+        loop {
+            let (files, source, chain, from) = look()?;
+            let first = chain.first();
+            if from < first {
+                return Err(Error::Discarded {
+                    position: from,
+                    first,
+                });
+            }
+            let mut follower = Follower {
+                files,
+                source,
+                chain,
+                reader: None,
+                position: from,
+                gone: false,
+            };
+            match follower.enter(from) {
+                Err(error) if error.is_not_found() && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    follower.source.let_pass();
+                }
+                entered => return entered.map(|()| follower),
+            }
+        }
+    }
+
+    /// The next position.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Stands in front of `position`.
+    fn enter(&mut self, position: u64) -> Result<()> {
+        let Some(link) = self.chain.holder(position).copied() else {
+            return Err(Error::BeyondEnd { position, end: 0 });
+        };
+        let mut reader = SegmentReader::open(&self.files, &link, link.start, link.len())?;
+        if link.end.is_none() {
+            let limit = match &self.source {
+                Source::Inside(core, _) => {
+                    // The journal may have gone on to another segment since.
+                    let state = core.lock();
+                    let now = state.view.chain.link(link.sequence).map(|link| link.end);
+                    match now {
+                        Some(None) => state.view.edge.offset,
+                        Some(Some(end)) => end.offset,
+                        None => {
+                            let file = self.files.segment(link.sequence);
+                            let gone = std::io::ErrorKind::NotFound.into();
+                            return Err(Error::io(Action::Read, file, gone));
+                        }
+                    }
+                }
+                Source::Outside { .. } => reader.store_len()?,
+            };
+            reader.relimit(limit)?;
+        }
+        if let Err(error) = reader.skip_to(position) {
+            let end = reader.position();
+            return Err(match link.end {
+                None => Error::BeyondEnd { position, end },
+                Some(_) => error,
+            });
+        }
+        self.position = position;
+        self.reader = Some(reader);
+        Ok(())
+    }
+
+    /// The next step, if there is one already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Discarded`], [`Error::Segment`] for damage, [`Error::Io`]; [`Error::Closed`] once a journal
+    /// that was closed in this process has nothing more.
+    pub fn try_next(&mut self) -> Result<Option<Step<'_>>> {
+        let found = self.step()?;
+        Ok(self.shown(&found))
+    }
+
+    /// The next step; waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_next`](Follower::try_next).
+    #[allow(clippy::should_implement_trait)] // It lends its documents.
+    pub fn next(&mut self) -> Result<Step<'_>> {
+        let found = loop {
+            match self.step()? {
+                Found::Nothing => self.wait(None)?,
+                found => break found,
+            }
+        };
+        self.shown(&found).ok_or(Error::Closed)
+    }
+
+    /// The next step, if it comes within `most`.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_next`](Follower::try_next).
+    pub fn next_timeout(&mut self, most: Duration) -> Result<Option<Step<'_>>> {
+        let mut left = most;
+        let found = loop {
+            let found = self.step()?;
+            if !matches!(found, Found::Nothing) || left.is_zero() {
+                break found;
+            }
+            let slice = left.min(POLL);
+            self.wait(Some(slice))?;
+            left = left.saturating_sub(slice);
+        };
+        Ok(self.shown(&found))
+    }
+
+    fn shown(&self, found: &Found) -> Option<Step<'_>> {
+        match *found {
+            Found::Document { position, len } => {
+                let bytes = self.reader.as_ref().map(|reader| reader.handed(len))?;
+                Some(Step::Document(Document { position, bytes }))
+            }
+            Found::CutBack { to } => Some(Step::CutBack { to }),
+            Found::Nothing => None,
+        }
+    }
+
+    fn step(&mut self) -> Result<Found> {
+        let mut attempts = 0;
+        loop {
+            match self.step_once() {
+                // What is cut away or discarded vanishes between two calls: what became of it says the chain.
+                Err(error) if error.is_not_found() && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    self.gone = true;
+                    self.source.let_pass();
+                }
+                done => {
+                    self.gone = false;
+                    return done;
+                }
+            }
+        }
+    }
+
+    fn step_once(&mut self) -> Result<Found> {
+        if let Source::Inside(core, durability) = &self.source {
+            let (view, last) = {
+                let state = core.lock();
+                (state.view.clone(), state.last.clone())
+            };
+            let visible = visible(&view, *durability);
+            return self.step_inside(&view, visible, last);
+        }
+        self.step_outside()
+    }
+
+    fn step_inside(&mut self, view: &View, visible: u64, last: Option<Error>) -> Result<Found> {
+        if let Some(to) = self.adopt(&view.chain)? {
+            return Ok(Found::CutBack { to });
+        }
+        while self.position < visible {
+            match (self.read(|_| Ok(view.edge.offset))?, &self.reader) {
+                (None, _) => {}
+                // It is known to be there.
+                (Some(Found::Nothing), Some(reader)) => return Err(reader.short()),
+                (Some(found), _) => return Ok(found),
+            }
+        }
+        last.map_or(Ok(Found::Nothing), Err)
+    }
+
+    fn step_outside(&mut self) -> Result<Found> {
+        if self.gone
+            && let Some(to) = self.adopt(&StdArc::new(look(&self.files)?))?
+        {
+            return Ok(Found::CutBack { to });
+        }
+        loop {
+            match self.read(SegmentReader::store_len)? {
+                None => continue,
+                Some(Found::Nothing) => {}
+                Some(found) => return Ok(found),
+            }
+            let Some(link) = self.reader.as_ref().map(|reader| *reader.link()) else {
+                return Ok(Found::Nothing);
+            };
+            if !self.has_changed(link.sequence)? {
+                return Ok(Found::Nothing);
+            }
+            let chain = StdArc::new(look(&self.files)?);
+            if chain.live().map(|live| live.sequence) == Some(link.sequence) {
+                return Ok(Found::Nothing);
+            }
+            if let Some(to) = self.adopt(&chain)? {
+                return Ok(Found::CutBack { to });
+            }
+        }
+    }
+
+    /// Whether there may be a newer segment than the one that was live.
+    fn has_changed(&mut self, live: u64) -> Result<bool> {
+        let Source::Outside { looks } = &mut self.source else {
+            return Ok(false);
+        };
+        *looks = looks.wrapping_add(1);
+        if *looks % LIST_EVERY != 0 {
+            let next = name(live.saturating_add(1));
+            return Ok(self.files.directory().read(&next).is_ok());
+        }
+        let names = self.files.list()?;
+        Ok((names.iter()).any(|name| matches!(parse(name), Name::Segment(found) if found > live)))
+    }
+
+    /// Reads on; `None` where the segment ended and the next was entered.
+    fn read(&mut self, limit: impl Fn(&mut SegmentReader) -> Result<u64>) -> Result<Option<Found>> {
+        let Some(reader) = &mut self.reader else {
+            return Ok(Some(Found::Nothing));
+        };
+        let sealed = reader.link().end.is_some();
+        let mut next = match reader.next_len() {
+            // Zeros written ahead were cut off.
+            Err(error) if error.is_shrunk() && !sealed => {
+                let limit = limit(reader)?;
+                reader.relimit(limit)?;
+                reader.next_len()?
+            }
+            next => next?,
+        };
+        if next.is_none() && !sealed && reader.has_news()? {
+            let limit = limit(reader)?;
+            reader.relimit(limit)?;
+            next = reader.next_len()?;
+        }
+        if let Some((position, len)) = next {
+            self.position = position.saturating_add(1);
+            return Ok(Some(Found::Document { position, len }));
+        }
+        if !sealed {
+            return Ok(Some(Found::Nothing));
+        }
+        reader.check_end()?;
+        let sequence = reader.link().sequence;
+        if self.chain.next(sequence).is_none() {
+            return Ok(Some(Found::Nothing));
+        }
+        self.enter(self.position)?;
+        Ok(None)
+    }
+
+    /// Takes note of what has become of the chain; says where it was cut back to, if that concerns what was
+    /// handed over.
+    fn adopt(&mut self, chain: &StdArc<Chain>) -> Result<Option<u64>> {
+        if StdArc::ptr_eq(chain, &self.chain) {
+            return Ok(None);
+        }
+        let old = std::mem::replace(&mut self.chain, chain.clone());
+        let adopted = self.go_over(&old, chain);
+        if adopted.is_err() {
+            // Whoever asks again is told again.
+            self.chain = old;
+        }
+        adopted
+    }
+
+    fn go_over(&mut self, old: &Chain, chain: &Chain) -> Result<Option<u64>> {
+        let first = chain.first();
+        let common = chain.common(old, self.position);
+        let to = common.unwrap_or(first.min(self.position));
+        if to < self.position {
+            self.enter_again(to)?;
+            return Ok(Some(to));
+        }
+        if self.position < first {
+            let position = self.position;
+            return Err(Error::Discarded { position, first });
+        }
+        let reading = self.reader.as_ref().map(|reader| reader.link().sequence);
+        match reading.map(|sequence| chain.link(sequence).map(|link| link.end)) {
+            Some(Some(Some(end))) => {
+                self.reader
+                    .as_mut()
+                    .map_or(Ok(()), |reader| reader.sealed(end))?;
+            }
+            // What it stood in is gone, and it had read all that counts of it.
+            Some(None) => self.enter_again(self.position)?,
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn enter_again(&mut self, position: u64) -> Result<()> {
+        let first = self.chain.first();
+        match self.enter(position) {
+            Err(error) if error.is_not_found() && position < first => {
+                Err(Error::Discarded { position, first })
+            }
+            done => done,
+        }
+    }
+
+    fn wait(&self, most: Option<Duration>) -> Result<()> {
+        match &self.source {
+            Source::Inside(core, durability) => {
+                let state = core.lock();
+                let seen = StdArc::ptr_eq(&state.view.chain, &self.chain);
+                if seen
+                    && visible(&state.view, *durability) <= self.position
+                    && state.last.is_none()
+                {
+                    drop(core.wait_for_news(state, most));
+                }
+            }
+            Source::Outside { .. } => thread::sleep(most.map_or(POLL, |most| most.min(POLL))),
+        }
+        Ok(())
+    }
+}
+
+/// Up to where a follower in this process may read.
+pub(super) fn visible(view: &View, durability: Durability) -> u64 {
+    match durability {
+        Durability::Synced => view.synced,
+        _ => view.written,
+    }
+}
+
+/// The chain of a journal that another process may be changing.
+pub(super) fn look(files: &Files) -> Result<Chain> {
+    let mut attempts = 0;
+    loop {
+        let found = chain::find(files);
+        attempts += 1;
+        match found {
+            Ok(found) => {
+                let directory = files.path();
+                return found.chain.ok_or(Error::NotFound { directory });
+            }
+            // What is cut away or discarded vanishes between two calls.
+            Err(error) if attempts < ATTEMPTS && may_pass(&error) => thread::sleep(PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    error.is_not_found() || matches!(error, Error::Missing { .. })
+}
