@@ -2,12 +2,20 @@
 
 #![cfg(feature = "journal")]
 
+mod watched_support;
+
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use documentbuffer::journal::{Durability, Error, Follower, Journal, Options, Reader, Step};
 use tempfile::TempDir;
+use watched_support::{Done, Watched};
+
+/// What never comes does not hang a test for ever.
+const LONG: Duration = Duration::from_secs(60);
 
 fn place() -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
@@ -223,4 +231,48 @@ fn a_follower_beside_a_busy_writer_is_never_told_that_a_file_is_gone() {
     journal.append("last").unwrap();
     model.push("last".to_owned());
     assert_eq!(listener.join().unwrap(), model);
+}
+
+/// The file of a segment that is cut away goes before the readers of the process are shown the chain without
+/// it; on a busy machine the writer may stand still in between.
+#[test]
+fn a_follower_waits_until_the_writer_says_what_became_of_a_segment() {
+    let (_dir, path) = place();
+    let (missed, misses) = channel();
+    let (let_go, go) = channel();
+    let go = Mutex::new(go);
+    let directory = Watched::open(&path, move |done, _| {
+        if done != Done::Read {
+            missed.send(done).unwrap();
+        }
+        if done == Done::Removed {
+            go.lock().unwrap().recv_timeout(LONG).unwrap();
+        }
+    });
+    let journal = Options::new().open_in(Arc::new(directory)).unwrap();
+    journal.append("kept").unwrap();
+    journal.rotate().unwrap();
+    journal.append("cut away").unwrap();
+    let mut follower = journal.follow(0).unwrap();
+    assert!(matches!(follower.next(), Ok(Step::Document(_))));
+    let cutter = std::thread::spawn({
+        let journal = journal.clone();
+        move || journal.truncate_after(1)
+    });
+    assert_eq!(misses.recv_timeout(LONG).unwrap(), Done::Removed);
+    let reader = std::thread::spawn(move || {
+        let told = match follower.next() {
+            Ok(Step::Document(document)) => Ok(document.bytes.to_vec()),
+            Ok(_) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        };
+        (told, follower)
+    });
+    assert_eq!(misses.recv_timeout(LONG).unwrap(), Done::Missed);
+    let_go.send(()).unwrap();
+    cutter.join().unwrap().unwrap();
+    journal.append("new").unwrap();
+    let (told, _follower) = reader.join().unwrap();
+    assert_eq!(told.unwrap(), b"new");
+    assert_eq!(misses.try_iter().count(), 0, "it asked again too early");
 }

@@ -136,9 +136,7 @@ impl Follower {
     }
 
     /// What is cut away or discarded may vanish before it is entered: then it is looked at again.
-    fn begin(
-        look: impl Fn() -> Result<(Files, Source, StdArc<Chain>, u64)>,
-    ) -> Result<Follower> {
+    fn begin(look: impl Fn() -> Result<(Files, Source, StdArc<Chain>, u64)>) -> Result<Follower> {
         let mut attempts = 0;
         loop {
             let (files, source, chain, from) = look()?;

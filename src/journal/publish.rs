@@ -225,6 +225,8 @@ impl<E> Subscription<E> {
                 Err(Error::Discarded { position, .. }) if self.lag != Lag::Unbounded => {
                     self.resume(position)?;
                 }
+                // What it misses is told first; the end comes again.
+                Err(Error::Closed) if self.missed > 0 => self.until = 0,
                 Err(error) => return Err(error),
             }
             if self.missed > 0 && self.follower.position() >= self.until {
