@@ -5,10 +5,17 @@
 //! away, and is void. Below the oldest there are none: those were discarded, oldest first.
 
 use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
 
 use super::error::{Error, Result};
 use super::files::{Files, Name, parse};
 use crate::buffer::format::{Edge, Salt};
+
+/// How often a directory that changes under the reader's eyes is read again.
+pub(super) const ATTEMPTS: u32 = 64;
+/// Between two of these attempts, where another process changes it.
+pub(super) const PAUSE: Duration = Duration::from_micros(50);
 
 /// A segment of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +129,28 @@ pub(super) fn find(files: &Files) -> Result<Found> {
         void: sequences.difference(&kept).copied().collect(),
         unborn,
     })
+}
+
+/// The chain of a journal that another process may be changing.
+pub(super) fn look(files: &Files) -> Result<Chain> {
+    let mut attempts = 0;
+    loop {
+        let found = find(files);
+        attempts += 1;
+        match found {
+            Ok(found) => {
+                let directory = files.path();
+                return found.chain.ok_or(Error::NotFound { directory });
+            }
+            // What is cut away or discarded vanishes between two calls.
+            Err(error) if attempts < ATTEMPTS && may_pass(&error) => thread::sleep(PAUSE),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn may_pass(error: &Error) -> bool {
+    error.is_not_found() || matches!(error, Error::Missing { .. })
 }
 
 fn chain(files: &Files, newest: u64, sequences: &BTreeSet<u64>) -> Result<Chain> {

@@ -4,7 +4,7 @@ use std::sync::Arc as StdArc;
 use std::thread;
 use std::time::Duration;
 
-use super::chain::{self, Chain};
+use super::chain::{ATTEMPTS, Chain, PAUSE, look};
 use super::committer::Core;
 use super::error::{Action, Error, Result};
 use super::files::{Files, Name, name, parse};
@@ -17,10 +17,6 @@ use super::sync::Arc;
 const POLL: Duration = Duration::from_millis(2);
 /// A look at all names comes with every so many looks.
 const LIST_EVERY: u32 = 16;
-/// How often a directory that changes under the reader's eyes is read again.
-const ATTEMPTS: u32 = 64;
-/// Between two of these attempts, where another process changes it.
-const PAUSE: Duration = Duration::from_micros(50);
 
 /// What a follower is told.
 #[derive(Clone, Copy, Debug)]
@@ -463,26 +459,4 @@ pub(super) fn visible(view: &View, durability: Durability) -> u64 {
         Durability::Synced => view.synced,
         _ => view.written,
     }
-}
-
-/// The chain of a journal that another process may be changing.
-pub(super) fn look(files: &Files) -> Result<Chain> {
-    let mut attempts = 0;
-    loop {
-        let found = chain::find(files);
-        attempts += 1;
-        match found {
-            Ok(found) => {
-                let directory = files.path();
-                return found.chain.ok_or(Error::NotFound { directory });
-            }
-            // What is cut away or discarded vanishes between two calls.
-            Err(error) if attempts < ATTEMPTS && may_pass(&error) => thread::sleep(PAUSE),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn may_pass(error: &Error) -> bool {
-    error.is_not_found() || matches!(error, Error::Missing { .. })
 }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chain::{Chain, Link};
+use super::chain::{Chain, Link, look};
 use super::error::{Action, Error, Result};
 use super::files::Files;
-use super::follow::{Follower, look};
+use super::follow::Follower;
 use super::read::SegmentReader;
 use super::replay::{Replay, Rev};
 use super::snapshot::{SnapshotInfo, Snapshots};

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::chain::{Chain, Link};
+use super::chain::{Chain, Link, look};
 use super::error::{Error, Result};
 use super::files::Files;
-use super::follow::look;
 use super::mark::edge;
 use super::read::{Document, SegmentReader, SegmentRev};
 use super::snapshot::Mark;
