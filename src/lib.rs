@@ -51,6 +51,7 @@
 //! | `journal`, `clock` | `journal` | many writers, one log in a directory of segments; typed events, state, snapshots |
 //! | `journal::json` | `serde` | events and snapshots in JSON |
 //! | `journal::asynchronous` | `tokio` | appends as futures, following as a stream |
+//! | (spans of `journal`) | `tracing` | `recover`, `commit`, `rotate`, `truncate`, `discard`, with bytes, documents and waiters |
 //! | `store::mmap` | `mmap` | a file read without copies |
 //! | `store::fault`, `store::conformance` | `testing` | for authors of stores |
 //! | the program `docbuf` | `cli` | looks into, checks and repairs a log or a journal |

@@ -49,6 +49,7 @@ const JOURNAL: &[&[&str]] = &[
     &["read"],
     &["chain"],
     &["files"],
+    &["trace", "untraced"],
     &["options", "stats", "sync"],
     &["error"],
     &["snapshot"],

@@ -10,7 +10,9 @@ use super::group::Documents;
 use super::options::{Durability, Options};
 use super::queue::{Done, Receipt, State, View, Work};
 use super::sync::{Arc, Condvar, Mutex, MutexGuard, thread};
+use super::trace::Span;
 use super::writer::Writer;
+use crate::buffer::block::Block;
 use crate::clock::Clock;
 
 /// The longest that a leader waits for further writers.
@@ -206,6 +208,7 @@ impl Core {
         let roused = state.let_in();
         drop(state);
         wake(roused);
+        let span = span(&work);
         let (done, took) = {
             let mut writer = ignore(self.writer.lock());
             match writer.as_mut() {
@@ -213,6 +216,8 @@ impl Core {
                 None => unreachable_closed(&self.lock().view),
             }
         };
+        span.ended(&done.result);
+        drop(span);
         let mut state = self.lock();
         if let Some(took) = took {
             state.counts.sync(took);
@@ -384,6 +389,13 @@ fn unreachable_closed(view: &View) -> (Done, Option<Duration>) {
         view: view.clone(),
     };
     (done, None)
+}
+
+fn span(work: &Work) -> Span {
+    let blocks = || work.backlog.iter().chain([&work.group.block]);
+    let documents = blocks().map(Block::documents).sum();
+    let bytes = blocks().map(Block::len).sum();
+    Span::commit(documents, bytes, work.group.waiters, work.group.wants)
 }
 
 fn view(writer: &Writer) -> View {

@@ -55,6 +55,8 @@ mod snapshot;
 mod state;
 mod stats;
 mod sync;
+#[cfg_attr(not(feature = "tracing"), path = "untraced.rs")]
+mod trace;
 mod verify;
 mod writer;
 

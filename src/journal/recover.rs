@@ -7,6 +7,7 @@ use super::error::{Error, Result};
 use super::files::{Files, Writable, name};
 use super::options::Options;
 use super::read::SegmentReader;
+use super::trace::Span;
 use super::writer::{Birth, Writer};
 use crate::buffer::{Accept, DocumentBuffer, End};
 use crate::store::Directory;
@@ -14,6 +15,13 @@ use crate::store::Directory;
 /// The journal in `directory`, for writing.
 pub(super) fn open(directory: Arc<dyn Directory>, options: &Options) -> Result<Writer> {
     let files = Files::new(directory);
+    let span = Span::recover(&files.path());
+    let found = find(files, options, &span);
+    span.ended(&found);
+    found
+}
+
+fn find(files: Files, options: &Options, span: &Span) -> Result<Writer> {
     let lock = files.lock()?;
     let found = chain::find(&files)?;
     if let Some(chain) = &found.chain {
@@ -45,6 +53,8 @@ pub(super) fn open(directory: Arc<dyn Directory>, options: &Options) -> Result<W
     };
     let (buffer, usable) = open_live(&files, chain, options)?;
     clean(&files, &found)?;
+    let (edge, end) = (buffer.edge(), buffer.recovery().end);
+    span.recovered(chain.links.len(), edge.documents, edge.offset, &end);
     let chain = chain.clone();
     Ok(Writer::new(
         files, lock, options, chain, buffer, usable, random,

@@ -17,6 +17,7 @@ use super::mark::newest_good;
 use super::options::{Options, Retention};
 use super::read::SegmentReader;
 use super::snapshot::Snapshots;
+use super::trace::Span;
 use crate::buffer::block::Block;
 use crate::buffer::format::{Edge, Salt};
 use crate::buffer::random::Random;
@@ -239,6 +240,10 @@ impl Writer {
             from,
             salt: self.random.next(),
         };
+        let Edge {
+            documents, offset, ..
+        } = self.edge();
+        let _span = Span::rotate(birth.sequence, base, documents, offset);
         let (link, buffer) = birth.happen(&self.files, &self.options)?;
         self.next_sequence = self.next_sequence.saturating_add(1);
         let mut sealed = std::mem::replace(&mut self.buffer, buffer);
@@ -284,6 +289,13 @@ impl Writer {
 
     /// Keeps the oldest documents, up to `end`. Durable on return, and all or nothing.
     pub(super) fn truncate_after(&mut self, end: u64) -> Result<()> {
+        let span = Span::truncate(end, self.end().saturating_sub(end));
+        let cut = self.cut(end);
+        span.ended(&cut);
+        cut
+    }
+
+    fn cut(&mut self, end: u64) -> Result<()> {
         let (first, last) = (self.chain.first(), self.end());
         if end > last {
             return Err(Error::BeyondEnd {
@@ -328,6 +340,16 @@ impl Writer {
 
     /// Removes segments all of whose documents stand before `position`, the oldest first; the live one stays.
     pub(super) fn discard_before(&mut self, position: u64) -> Result<u64> {
+        let (first, segments) = (self.chain.first(), self.chain.links.len());
+        let span = Span::discard(position);
+        let discarded = self.discard(position);
+        let documents = self.chain.first().saturating_sub(first);
+        span.discarded(documents, segments.saturating_sub(self.chain.links.len()));
+        span.ended(&discarded);
+        discarded
+    }
+
+    fn discard(&mut self, position: u64) -> Result<u64> {
         // A gap in the numbers with one below it looks like a loss.
         self.remove_void()?;
         let goes = |link: &Link| link.end_position().is_some_and(|end| end <= position);

@@ -11,6 +11,7 @@ use super::super::replay::Replay;
 use super::super::snapshot::{
     BadSnapshot, Head, IgnoredSnapshot, Mark, Named, SnapshotError, SnapshotInfo, Snapshots, Worth,
 };
+use super::super::trace;
 use super::State;
 use super::options::Rules;
 use crate::buffer::format::Edge;
@@ -152,12 +153,16 @@ impl<S> Among<'_, S> {
                     report.snapshot = self.shelf.info(named)?;
                     return Ok(Some(found));
                 }
-                Err(reason) => report.ignored.push(IgnoredSnapshot {
-                    name: named.name,
-                    position: named.position,
-                    schema: named.schema,
-                    reason,
-                }),
+                Err(reason) => {
+                    let snapshot = IgnoredSnapshot {
+                        name: named.name,
+                        position: named.position,
+                        schema: named.schema,
+                        reason,
+                    };
+                    trace::ignored(&snapshot);
+                    report.ignored.push(snapshot);
+                }
             }
         }
         Ok(None)
