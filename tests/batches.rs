@@ -6,7 +6,7 @@ mod scenario_support;
 
 use std::io::Cursor;
 
-use documentbuffer::{Again, End, Options, Reason, Salvage, Scan};
+use documentbuffer::{Again, End, Error, Options, Reason, Salvage, Scan};
 use scenario_support::format::{self, BATCH, HEADER, OVERHEAD, Segment, Writer, records_len};
 use scenario_support::{Documents, assert_clean, doc, docs, find_in_all, salvage, try_find};
 
@@ -411,39 +411,18 @@ fn a_scan_goes_on_when_a_batch_has_become_whole() {
     }
 }
 
+/// A pop would leave a batch that is not whole, and with it lose its other documents.
 #[test]
-fn a_buffer_streams_batches_and_goes_on_behind_them() {
+fn a_buffer_takes_nothing_from_a_batch() {
     for batch in [&[20, 0, 5][..], &[WINDOW, 10], &[200_000; 4]] {
         let middle = Middle::new(&[8, 8], batch);
-        let all = [&middle.before[..], &middle.batch].concat();
-        let mut log = Options::new()
-            .seed(1)
-            .open(Cursor::new(middle.bytes))
-            .expect("a log");
-        let oldest: Documents = log.replay().collect::<Result<_, _>>().expect("intact");
-        assert!(oldest == all);
-        let mut newest: Documents = log.iter().collect::<Result<_, _>>().expect("intact");
-        newest.reverse();
-        assert!(newest == all);
-        log.push("behind").expect("memory");
-        let (_, store) = log.finish().expect("memory");
-        let found = find_in_all(store.get_ref());
-        assert!(found.documents == [&all[..], &[b"behind".to_vec()]].concat());
-        assert_eq!(found.end(), End::Clean);
+        let mut store = Cursor::new(middle.bytes.clone());
+        let refused = Options::new().open(&mut store).expect_err("batches");
+        assert!(matches!(refused.error, Error::Segment), "{refused}");
+        let also = Options::new().open_with(&mut store, |_, _| ());
+        assert!(matches!(also.expect_err("batches").error, Error::Segment));
+        assert!(store.into_inner() == middle.bytes, "opening wrote");
     }
-}
-
-#[test]
-fn a_limit_on_documents_is_none_on_batches() {
-    let batch = docs(&[2, 0, 1]);
-    let all = [&[b"1".to_vec()][..], &batch].concat();
-    let image = begun().document(b"1").batch(&batch).end().bytes;
-    let options = Options::new().max_document(2);
-    let mut log = options.open(Cursor::new(image)).expect("a log");
-    let oldest: Documents = log.replay().collect::<Result<_, _>>().expect("short");
-    let mut newest: Documents = log.iter().collect::<Result<_, _>>().expect("short");
-    newest.reverse();
-    assert!(oldest == all && newest == all);
 }
 
 #[test]

@@ -206,3 +206,22 @@ fn many_threads_append_and_none_is_lost() {
         assert!(own.into_iter().eq(expected.iter()));
     }
 }
+
+#[test]
+fn a_limit_on_documents_is_none_on_batches() {
+    let (_dir, path) = place();
+    let options = Options::new().max_document(2);
+    let journal = options.open(&path).unwrap();
+    journal.append("1").unwrap();
+    journal.append_all(["22", "", "3"]).unwrap();
+    drop(journal);
+    let journal = options.open(&path).unwrap();
+    let all: Vec<_> = journal.replay(0).unwrap().map(Result::unwrap).collect();
+    let mut newest: Vec<_> = journal.rev().unwrap().map(Result::unwrap).collect();
+    newest.reverse();
+    assert_eq!((all.len(), &all), (4, &newest));
+    assert!(matches!(
+        journal.append("333"),
+        Err(Error::TooLarge { len: 3, max: 2 })
+    ));
+}

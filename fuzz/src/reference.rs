@@ -131,10 +131,8 @@ pub struct Log<'a> {
     pub stop: Stop,
     /// Where it stopped.
     pub offset: u64,
-    /// Whether it begins with a SEGMENT.
-    pub segment: bool,
-    /// How many batches it has.
-    pub batches: usize,
+    /// Whether it holds what only a journal writes: a SEGMENT, or batches.
+    pub of_journal: bool,
 }
 
 pub fn salt(bytes: &[u8]) -> Option<u64> {
@@ -153,8 +151,7 @@ pub fn read(bytes: &[u8]) -> Option<Log<'_>> {
         documents: Vec::new(),
         stop: Stop::Boundary,
         offset: HEADER as u64,
-        segment: false,
-        batches: 0,
+        of_journal: false,
     };
     let mut tip = first_tip(salt);
     let mut sum = 0;
@@ -178,13 +175,13 @@ pub fn read(bytes: &[u8]) -> Option<Log<'_>> {
                     ([1, ..], 17) if payload == right => Some(Stop::End),
                     ([1, ..], 17) => Some(Stop::Bad),
                     ([3, ..], SEGMENT..) if log.offset == HEADER as u64 => {
-                        log.segment = true;
+                        log.of_journal = true;
                         None
                     }
                     ([4, batch @ ..], 13) => {
                         let first = log.offset + len as u64 + 16;
                         let whole = is_whole(salt, first, crc, behind, batch);
-                        log.batches += usize::from(whole);
+                        log.of_journal |= whole;
                         (!whole).then_some(Stop::Broken)
                     }
                     _ => Some(Stop::Unsupported),

@@ -154,23 +154,19 @@ fn check_log(
             if log.stop == Stop::Unsupported {
                 assert!(matches!(failed.error, Error::Unsupported { .. }));
             } else {
-                assert!(log.segment && matches!(failed.error, Error::Segment));
+                assert!(log.of_journal && matches!(failed.error, Error::Segment));
                 check_handed(store, log, &documents, options, max, chunks);
             }
             assert_eq!(failed.store.into_inner(), store);
             return;
         }
     };
-    assert!(log.stop != Stop::Unsupported && !log.segment);
+    assert!(log.stop != Stop::Unsupported && !log.of_journal);
     check_end(store, log, &buffer, salvaged);
     check_handed(store, log, &documents, options, max, chunks);
     let end = buffer.recovery().end;
     let buffer = check_streams(buffer, &documents, max);
-    // Nothing is ever taken back out of a batch: a journal goes on in another segment.
-    let at = if log.batches == 0 { at } else { 1 };
-    if log.batches == 0 {
-        check_reads(buffer, store, &documents, max, at);
-    }
+    check_reads(buffer, store, &documents, max, at);
     if store.len() < 64 << 10 {
         check_accept(store, options, end);
         check_append(store, &documents, options, max, at);
@@ -310,8 +306,8 @@ fn check_handed(
     faulty.set_chunks(chunks);
     let opened = options.open_with(&mut faulty, &mut each).map(|_| ());
     match opened.map_err(Error::from) {
-        Ok(()) => assert!(!log.segment && count == documents.len()),
-        Err(Error::Segment) => assert!(log.segment && count == documents.len()),
+        Ok(()) => assert!(!log.of_journal && count == documents.len()),
+        Err(Error::Segment) => assert!(log.of_journal && count == documents.len()),
         Err(Error::TooLarge { len, max: limit }) => {
             assert!(len > max as u64 && limit == max as u64);
             assert_eq!(documents[count].len() as u64, len);

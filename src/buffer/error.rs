@@ -141,8 +141,9 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The store is a segment of a journal. It was not written to: open the directory that it is in, as a
-    /// journal.
+    /// The store is a segment of a journal, or holds batches as one does, which taking documents back would
+    /// break. It was not written to: open the directory that it is in, as a journal; [`Scan`](super::Scan)
+    /// reads it.
     Segment,
     /// The end is a bad record with intact documents behind it, and the caller asked to be told.
     Suspect {

@@ -64,20 +64,22 @@ pub(crate) enum Mode {
     Hand,
 }
 
-/// What is known of the batches on the way.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Batches {
-    /// Those that end by there are whole; further ones must be proven to be.
-    WholeUntil(u64),
-    /// The walk is inside of one, where nothing but documents may stand.
-    Refused,
+/// What is known of a journal's records on the way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Journals {
+    /// Whether there were any.
+    met: bool,
+    /// Batches that end by there are whole; further ones must be proven to be.
+    pub(super) whole_until: u64,
+    /// The walk is inside of a batch, where nothing but documents may stand.
+    inside: bool,
 }
 
 pub(crate) struct Forward {
     judge: Judge,
     /// Behind the last good record.
     edge: Edge,
-    pub(super) batches: Batches,
+    pub(super) journals: Journals,
     /// Nothing is read from here on.
     limit: u64,
     max_document: usize,
@@ -95,7 +97,7 @@ impl Forward {
         Ok(Forward {
             judge: Judge::new(salt),
             edge,
-            batches: Batches::WholeUntil(0),
+            journals: Journals::default(),
             limit,
             max_document,
             window: io::zeros(size as usize)?,
@@ -111,6 +113,11 @@ impl Forward {
 
     pub(crate) fn edge(&self) -> Edge {
         self.edge
+    }
+
+    /// Whether there stood what only a journal writes.
+    pub(crate) fn met_journal(&self) -> bool {
+        self.journals.met
     }
 
     /// The newest document handed over lies this far before the edge in the window, or is `large`.
@@ -185,8 +192,8 @@ impl Forward {
     ) -> Result<Result<Stop, Fault>> {
         let mut rest = self.window.get(self.at..self.have).unwrap_or_default();
         let max = (mode == Mode::Hand).then_some(self.max_document);
-        let (judge, batches) = (&self.judge, self.batches);
-        let stop = walk_bytes(judge, &mut self.edge, &mut rest, batches, max, each);
+        let (edge, journals) = (&mut self.edge, &mut self.journals);
+        let stop = walk_bytes(&self.judge, edge, &mut rest, journals, max, each);
         self.at = self.have - rest.len();
         stop
     }
@@ -245,13 +252,13 @@ impl Forward {
         // One window at a time.
         self.release();
         let mut inner = Forward::new(self.salt(), first, end, MAX_PAYLOAD)?;
-        inner.batches = Batches::Refused;
+        inner.journals.inside = true;
         let stop = inner.walk(store, Mode::Prove, |_| Next::Go)?;
         let documents = inner.edge().documents - first.documents;
         if stop != Stop::Boundary || documents != u64::from(batch.documents) {
             return Ok(Some(Stop::Fault(Reason::Batch)));
         }
-        self.batches = Batches::WholeUntil(end);
+        self.journals.whole_until = end;
         Ok(None)
     }
 
@@ -320,13 +327,14 @@ impl Forward {
     /// A control record longer than the window, which is linked.
     fn pass_control(&mut self, code: u8, len: usize, crc: u32) -> Result<Option<Stop>> {
         let offset = self.edge.offset;
-        if self.batches == Batches::Refused {
+        if self.journals.inside {
             return Ok(Some(Stop::Fault(Reason::Batch)));
         }
         // No other of this version is as long.
         if code != SEGMENT || offset != format::FIRST {
             return Err(unknown(code, offset));
         }
+        self.journals.met = true;
         self.edge.offset = offset.saturating_add(len as u64);
         self.edge.tip = crc;
         Ok(None)
@@ -341,7 +349,7 @@ pub(crate) fn walk_bytes<'a>(
     judge: &Judge,
     edge: &mut Edge,
     rest: &mut &'a [u8],
-    batches: Batches,
+    journals: &mut Journals,
     max: Option<usize>,
     each: &mut impl FnMut(Document<'a>) -> Next,
 ) -> Result<Result<Stop, Fault>> {
@@ -371,13 +379,13 @@ pub(crate) fn walk_bytes<'a>(
                 at.documents += 1;
                 at.bytes += record.payload.len() as u64;
             }
-            Kind::Mark | Kind::Control if batches == Batches::Refused => {
+            Kind::Mark | Kind::Control if journals.inside => {
                 break Ok(Err(Fault::Bad(Reason::Batch)));
             }
             Kind::Mark => {}
             Kind::Control => {
                 let behind = bytes.get(record.len()..).unwrap_or_default();
-                match read_control(judge, &record, &at, behind, batches) {
+                match read_control(judge, &record, &at, behind, journals) {
                     Ok(None) => {}
                     Ok(Some(stop)) => break Ok(stop),
                     Err(error) => break Err(error),
@@ -418,7 +426,7 @@ fn read_control(
     record: &Record<'_>,
     edge: &Edge,
     behind: &[u8],
-    batches: Batches,
+    journals: &mut Journals,
 ) -> Result<Option<Result<Stop, Fault>>> {
     match control::read(record.payload) {
         Control::End { documents, bytes } => {
@@ -427,14 +435,19 @@ fn read_control(
                 right.then_some(Stop::End).ok_or(Fault::Bad(Reason::Count)),
             ))
         }
-        Control::Segment if edge.offset == format::FIRST => Ok(None),
+        Control::Segment if edge.offset == format::FIRST => {
+            journals.met = true;
+            Ok(None)
+        }
         Control::Segment => Err(unknown(SEGMENT, edge.offset)),
         Control::Batch(batch) => {
             let behind_it = edge.offset.saturating_add(record.len() as u64);
-            let whole = match batches {
-                Batches::WholeUntil(end) if behind_it.saturating_add(batch.bytes) <= end => Ok(()),
-                _ => prove_batch(judge, record, edge, behind, batch),
+            let known = behind_it.saturating_add(batch.bytes) <= journals.whole_until;
+            let whole = match known {
+                true => Ok(()),
+                false => prove_batch(judge, record, edge, behind, batch),
             };
+            journals.met |= whole.is_ok();
             Ok(whole.err().map(Err))
         }
         Control::Unknown(code) => Err(unknown(code, edge.offset)),

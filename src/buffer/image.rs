@@ -5,7 +5,7 @@ use std::io::Cursor;
 use super::check::{Fault, Judge};
 use super::error::Result;
 use super::format::{Edge, Salt};
-use super::forward::{Batches, Document, Next, Stop, walk_bytes};
+use super::forward::{Document, Journals, Next, Stop, walk_bytes};
 use super::recover::{empty, identify, read_end};
 use super::report::{Reason, Recovery};
 
@@ -103,7 +103,7 @@ impl<'a> Iterator for Image<'a> {
             judge,
             &mut self.edge,
             &mut self.rest,
-            Batches::WholeUntil(0),
+            &mut Journals::default(),
             None,
             &mut |document| {
                 found = Some(document);

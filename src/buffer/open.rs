@@ -297,9 +297,9 @@ impl Options {
         let Some(salt) = salt else {
             return Ok((None, Edge::empty(Salt::new(0)), recover::empty(store_len)));
         };
-        let (edge, recovery) =
+        let (edge, recovery, of_journal) =
             recover::recover(store, salt, store_len, self.max_document, mode, each)?;
-        if !self.segment && recover::is_segment(store, edge)? {
+        if of_journal && !self.segment {
             return Err(Error::Segment);
         }
         match (self.accept, recovery.end) {

@@ -2,9 +2,8 @@
 
 use std::io::{Read, Seek};
 
-use super::control::SEGMENT;
 use super::error::{Error, Feature, OpenError, Result};
-use super::format::{self, Edge, Kind, MAX_PAYLOAD, Salt, Word};
+use super::format::{self, Edge, MAX_PAYLOAD, Salt};
 use super::forward::{Document, Forward, Mode, Next, Stop, WINDOW};
 use super::header::{self, Header};
 use super::io;
@@ -73,7 +72,8 @@ fn filler_only<S: Read + Seek>(store: &mut S, store_len: u64) -> Result<bool> {
     Ok(true)
 }
 
-/// Walks the whole log and reads its end; `each` gets every document in [`Mode::Hand`].
+/// Walks the whole log and reads its end; `each` gets every document in [`Mode::Hand`]. Also says whether a
+/// journal wrote it.
 pub(crate) fn recover<S: Read + Seek>(
     store: &mut S,
     salt: Salt,
@@ -81,7 +81,7 @@ pub(crate) fn recover<S: Read + Seek>(
     max_document: usize,
     mode: Mode,
     mut each: impl FnMut(u64, &[u8]),
-) -> Result<(Edge, Recovery)> {
+) -> Result<(Edge, Recovery, bool)> {
     let mut forward = Forward::new(salt, Edge::empty(salt), store_len, max_document)?;
     let stop = match mode {
         Mode::Prove => forward.walk(store, mode, |_| Next::Go)?,
@@ -90,22 +90,10 @@ pub(crate) fn recover<S: Read + Seek>(
             Next::Go
         })?,
     };
-    let edge = forward.edge();
+    let (edge, of_journal) = (forward.edge(), forward.met_journal());
     drop(forward);
     let recovery = read_end(store, salt, edge, stop, store_len)?;
-    Ok((edge, recovery))
-}
-
-/// Whether the log that ends at `edge` begins with a journal's SEGMENT.
-pub(crate) fn is_segment<S: Read + Seek>(store: &mut S, edge: Edge) -> Result<bool> {
-    let mut first = [0; format::HEAD_LEN + 1];
-    if edge.offset <= format::FIRST {
-        return Ok(false);
-    }
-    io::read_exact(store, format::FIRST, &mut first)?;
-    let [w0, w1, w2, w3, .., code] = first;
-    let word = Word::parse(u32::from_le_bytes([w0, w1, w2, w3]));
-    Ok(word.is_some_and(|word| word.kind() == Kind::Control) && code == SEGMENT)
+    Ok((edge, recovery, of_journal))
 }
 
 /// What opening finds in a store that is new.

@@ -9,7 +9,7 @@ use super::control::{self, BATCH, BATCH_PAYLOAD, Batch, SEGMENT, SEGMENT_FRONT};
 use super::deque::Deque;
 use super::error::{Error, Result};
 use super::format::{self, Edge, FIRST, Kind, MARK_LEN, OVERHEAD, Salt, Word};
-use super::forward::{Batches, Forward};
+use super::forward::Forward;
 use super::header;
 use super::open::Hooks;
 use super::recover;
@@ -98,7 +98,7 @@ fn control_record(salt: Salt, edge: &mut Edge, payload: &[u8]) -> Vec<u8> {
 impl Forward {
     /// All is known to be there up to the limit, where a batch may have been cut on purpose.
     pub(crate) fn take_batches_as_they_are(&mut self) {
-        self.batches = Batches::WholeUntil(u64::MAX);
+        self.journals.whole_until = u64::MAX;
     }
 }
 

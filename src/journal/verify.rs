@@ -102,7 +102,7 @@ fn check_live(files: &Files, link: &Link) -> Result<Recovery> {
             |_, _| (),
         )
     });
-    let (_, recovery) =
+    let (_, recovery, _) =
         read.map_err(|source| Error::segment(files.segment(link.sequence), link.base, source))?;
     Ok(recovery)
 }

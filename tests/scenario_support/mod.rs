@@ -205,11 +205,12 @@ pub fn try_find(image: &[u8]) -> Result<Found, Error> {
         })
         .map_err(|failed| failed.error);
     let second = format::read(image);
-    let segment = second.as_ref().is_some_and(|log| log.segment);
+    let journals = |log: &format::Log| log.segment || !log.batches.is_empty();
+    let segment = second.as_ref().is_some_and(journals);
     let scanned = scan(image);
     let opened = match (opened, &scanned) {
         (Err(Error::Segment), Ok((_, found))) if segment => Ok(found.clone()),
-        (Ok(_), _) if segment => panic!("a segment was opened"),
+        (Ok(_), _) if segment => panic!("what a journal wrote was opened"),
         (opened, _) => opened,
     };
     check_second(second, &documents, &opened);
