@@ -225,3 +225,19 @@ fn a_limit_on_documents_is_none_on_batches() {
         Err(Error::TooLarge { len: 3, max: 2 })
     ));
 }
+
+/// A child process that another thread forks has a copy of every handle until it runs its program, and keeps
+/// alive what locks they hold.
+#[test]
+fn a_segment_needs_no_lock_of_its_own() {
+    let (_dir, path) = place();
+    drop(Journal::open(&path).unwrap());
+    let segments = || std::fs::read_dir(&path).unwrap();
+    let segments = segments().map(|file| file.unwrap().path());
+    let segment = segments.into_iter().find(|file| file.extension().is_some());
+    let childs = std::fs::File::open(segment.unwrap()).unwrap();
+    childs.lock().unwrap();
+    let journal = Journal::open(&path).unwrap();
+    journal.append("one").unwrap();
+    journal.rotate().unwrap();
+}

@@ -6,6 +6,7 @@ mod watched_support;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -275,4 +276,60 @@ fn a_follower_waits_until_the_writer_says_what_became_of_a_segment() {
     let (told, _follower) = reader.join().unwrap();
     assert_eq!(told.unwrap(), b"new");
     assert_eq!(misses.try_iter().count(), 0, "it asked again too early");
+}
+
+/// One pass of every kind of reading; what is cut away or discarded under it may end it, and nothing else.
+fn read_all(reader: &Reader) {
+    let may_end = |error: &Error| matches!(error, Error::CutBack { .. } | Error::Discarded { .. });
+    let range = reader.range().unwrap();
+    assert!(range.start <= range.end);
+    let segments = reader.segments().unwrap();
+    assert!(segments.last().is_some_and(|live| !live.sealed));
+    let replay = reader.replay(range.start);
+    let positions = replay.map(|replay| replay.map(|found| found.map(|(position, _)| position)));
+    match positions.map(Iterator::collect::<Result<Vec<u64>, _>>) {
+        Ok(Ok(positions)) => assert!(positions.is_sorted()),
+        Ok(Err(error)) | Err(error) => assert!(may_end(&error), "{error:?}"),
+    }
+    let newest: Result<Vec<_>, _> = reader.rev().unwrap().collect();
+    assert!(newest.as_ref().err().is_none_or(may_end), "{newest:?}");
+    let report = reader.verify().unwrap();
+    assert!(report.is_sound(), "{:?}", report.problems);
+}
+
+#[test]
+fn readers_beside_a_busy_writer_find_no_trouble_where_none_is() {
+    let (_dir, path) = place();
+    let options = Options::new().segment(400).durability(Durability::Written);
+    drop(options.open(&path).unwrap());
+    let reader = Reader::open(&path).unwrap();
+    let done = Arc::new(AtomicBool::new(false));
+    let reads = std::thread::spawn({
+        let done = done.clone();
+        move || {
+            let mut passes = 0;
+            while !done.load(Ordering::SeqCst) {
+                read_all(&reader);
+                passes += 1;
+            }
+            passes
+        }
+    });
+    // Each opening writes zeros ahead, and each closing cuts them off.
+    for round in 0..60usize {
+        let journal = options.open(&path).unwrap();
+        for n in 0..20 {
+            journal.append("x".repeat(n * 7919 % 90)).unwrap();
+        }
+        let (first, end) = (journal.first(), journal.end());
+        journal
+            .truncate_after(end - (round as u64 * 31 % 15))
+            .unwrap();
+        if round % 3 == 0 {
+            journal.discard_before(first + 20).unwrap();
+        }
+        journal.close().unwrap();
+    }
+    done.store(true, Ordering::SeqCst);
+    assert!(reads.join().unwrap() > 0);
 }

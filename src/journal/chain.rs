@@ -15,7 +15,7 @@ use crate::buffer::format::{Edge, Salt};
 /// How often a directory that changes under the reader's eyes is read again.
 pub(super) const ATTEMPTS: u32 = 64;
 /// Between two of these attempts, where another process changes it.
-pub(super) const PAUSE: Duration = Duration::from_micros(50);
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// A segment of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,24 +133,29 @@ pub(super) fn find(files: &Files) -> Result<Found> {
 
 /// The chain of a journal that another process may be changing.
 pub(super) fn look(files: &Files) -> Result<Chain> {
+    let found = again(pause, || find(files))?;
+    let directory = files.path();
+    found.chain.ok_or(Error::NotFound { directory })
+}
+
+/// What is cut away or discarded vanishes between a look at it and the next call: then all of `attempt` is
+/// made again, when `let_pass` has let that come to its end.
+pub(super) fn again<T>(let_pass: impl Fn(), mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let mut attempts = 0;
     loop {
-        let found = find(files);
-        attempts += 1;
-        match found {
-            Ok(found) => {
-                let directory = files.path();
-                return found.chain.ok_or(Error::NotFound { directory });
+        match attempt() {
+            Err(error) if attempts < ATTEMPTS && error.may_pass() => {
+                attempts += 1;
+                let_pass();
             }
-            // What is cut away or discarded vanishes between two calls.
-            Err(error) if attempts < ATTEMPTS && may_pass(&error) => thread::sleep(PAUSE),
-            Err(error) => return Err(error),
+            done => return done,
         }
     }
 }
 
-fn may_pass(error: &Error) -> bool {
-    error.is_not_found() || matches!(error, Error::Missing { .. })
+/// Lets another process go on.
+pub(super) fn pause() {
+    thread::sleep(PAUSE);
 }
 
 fn chain(files: &Files, newest: u64, sequences: &BTreeSet<u64>) -> Result<Chain> {

@@ -338,6 +338,14 @@ impl Core {
         Ok(self.lock().view.clone())
     }
 
+    /// Waits until whoever leads has shown what it did to the directory: files go first.
+    pub(super) fn let_pass(&self) {
+        let state = self.lock();
+        if state.busy {
+            drop(self.wait_for_news(state, None));
+        }
+    }
+
     /// Waits for news, at most so long.
     pub(super) fn wait_for_news<'a>(&self, state: Guard<'a>, most: Option<Duration>) -> Guard<'a> {
         match most {

@@ -245,10 +245,9 @@ impl Error {
         }
     }
 
-    /// Whether the file became shorter while it was read.
-    pub(super) fn is_shrunk(&self) -> bool {
-        matches!(self, Error::Segment { source, .. }
-            if matches!(source.as_ref(), buffer::Error::Shrunk { .. }))
+    /// Whether it may be no more than that the journal changed meanwhile.
+    pub(super) fn may_pass(&self) -> bool {
+        self.is_not_found() || matches!(self, Error::Missing { .. } | Error::CutBack { .. })
     }
 
     /// Whether the file is not there.

@@ -4,7 +4,7 @@ use std::sync::Arc as StdArc;
 use std::thread;
 use std::time::Duration;
 
-use super::chain::{ATTEMPTS, Chain, PAUSE, look};
+use super::chain::{self, ATTEMPTS, Chain};
 use super::committer::Core;
 use super::error::{Action, Error, Result};
 use super::files::{Files, Name, name, parse};
@@ -41,16 +41,11 @@ enum Source {
 }
 
 impl Source {
-    /// Lets whoever is changing the directory show the chain as it is then: files go first.
+    /// Lets whoever is changing the directory show what became of it.
     fn let_pass(&self) {
         match self {
-            Source::Inside(core, _) => {
-                let state = core.lock();
-                if state.busy {
-                    drop(core.wait_for_news(state, None));
-                }
-            }
-            Source::Outside { .. } => thread::sleep(PAUSE),
+            Source::Inside(core, _) => core.let_pass(),
+            Source::Outside { .. } => chain::pause(),
         }
     }
 }
@@ -117,48 +112,39 @@ impl Follower {
         durability: Durability,
         from: impl Fn(&View) -> u64,
     ) -> Result<Follower> {
-        Follower::begin(|| {
+        let begin = || {
             let view = core.lock().view.clone();
             let source = Source::Inside(core.clone(), durability);
-            Ok((files.clone(), source, view.chain.clone(), from(&view)))
-        })
+            Follower::new(files.clone(), source, view.chain.clone(), from(&view))
+        };
+        chain::again(|| core.let_pass(), begin)
     }
 
     pub(super) fn outside(files: Files, from: u64) -> Result<Follower> {
-        Follower::begin(|| {
-            let chain = StdArc::new(look(&files)?);
-            Ok((files.clone(), Source::Outside { looks: 0 }, chain, from))
+        chain::again(chain::pause, || {
+            let chain = StdArc::new(chain::look(&files)?);
+            Follower::new(files.clone(), Source::Outside { looks: 0 }, chain, from)
         })
     }
 
-    /// What is cut away or discarded may vanish before it is entered: then it is looked at again.
-    fn begin(look: impl Fn() -> Result<(Files, Source, StdArc<Chain>, u64)>) -> Result<Follower> {
-        let mut attempts = 0;
-        loop {
-            let (files, source, chain, from) = look()?;
-            let first = chain.first();
-            if from < first {
-                return Err(Error::Discarded {
-                    position: from,
-                    first,
-                });
-            }
-            let mut follower = Follower {
-                files,
-                source,
-                chain,
-                reader: None,
+    fn new(files: Files, source: Source, chain: StdArc<Chain>, from: u64) -> Result<Follower> {
+        let first = chain.first();
+        if from < first {
+            return Err(Error::Discarded {
                 position: from,
-                gone: false,
-            };
-            match follower.enter(from) {
-                Err(error) if error.is_not_found() && attempts < ATTEMPTS => {
-                    attempts += 1;
-                    follower.source.let_pass();
-                }
-                entered => return entered.map(|()| follower),
-            }
+                first,
+            });
         }
+        let mut follower = Follower {
+            files,
+            source,
+            chain,
+            reader: None,
+            position: from,
+            gone: false,
+        };
+        follower.enter(from)?;
+        Ok(follower)
     }
 
     /// The next position.
@@ -308,7 +294,7 @@ impl Follower {
 
     fn step_outside(&mut self) -> Result<Found> {
         if self.gone
-            && let Some(to) = self.adopt(&StdArc::new(look(&self.files)?))?
+            && let Some(to) = self.adopt(&StdArc::new(chain::look(&self.files)?))?
         {
             return Ok(Found::CutBack { to });
         }
@@ -324,7 +310,7 @@ impl Follower {
             if !self.has_changed(link.sequence)? {
                 return Ok(Found::Nothing);
             }
-            let chain = StdArc::new(look(&self.files)?);
+            let chain = StdArc::new(chain::look(&self.files)?);
             if chain.live().map(|live| live.sequence) == Some(link.sequence) {
                 return Ok(Found::Nothing);
             }
@@ -354,15 +340,7 @@ impl Follower {
             return Ok(Some(Found::Nothing));
         };
         let sealed = reader.link().end.is_some();
-        let mut next = match reader.next_len() {
-            // Zeros written ahead were cut off.
-            Err(error) if error.is_shrunk() && !sealed => {
-                let limit = limit(reader)?;
-                reader.relimit(limit)?;
-                reader.next_len()?
-            }
-            next => next?,
-        };
+        let mut next = reader.next_len()?;
         if next.is_none() && !sealed && reader.has_news()? {
             let limit = limit(reader)?;
             reader.relimit(limit)?;

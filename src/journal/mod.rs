@@ -286,7 +286,11 @@ impl Journal {
     /// [`Error::Discarded`], [`Error::BeyondEnd`]; else as [`flush`](Journal::flush) and
     /// [`Replay::next`].
     pub fn replay(&self, from: u64) -> Result<Replay> {
-        Replay::new(self.owner.files.clone(), self.whole_chain()?, from)
+        let files = &self.owner.files;
+        chain::again(
+            || self.core().let_pass(),
+            || Replay::new(files.clone(), self.whole_chain()?, from),
+        )
     }
 
     /// Streams documents newest first, from the one appended last.
@@ -297,7 +301,11 @@ impl Journal {
     ///
     /// As [`replay`](Journal::replay).
     pub fn rev(&self) -> Result<Rev> {
-        Rev::new(self.owner.files.clone(), self.whole_chain()?)
+        let files = &self.owner.files;
+        chain::again(
+            || self.core().let_pass(),
+            || Rev::new(files.clone(), self.whole_chain()?),
+        )
     }
 
     /// Hands over every document from position `from` on, and then those to come, once they are as durable as

@@ -1,11 +1,11 @@
 //! Reads the documents of one segment, forward or backward.
 
-use super::chain::Link;
+use super::chain::{ATTEMPTS, Link};
 use super::error::{Error, Result};
 use super::files::{Files, name};
 use crate::buffer::backward::Backward;
 use crate::buffer::format::{Edge, MAX_PAYLOAD, WORD_LEN, Word};
-use crate::buffer::forward::{Forward, Mode, Next, Stop};
+use crate::buffer::forward::{self, Forward, Mode, Next, Stop};
 use crate::buffer::{self, Reason, io};
 use crate::store::Readable;
 
@@ -79,14 +79,37 @@ impl SegmentReader {
         Error::segment(file, self.link.base, source)
     }
 
+    /// Walks on, from where it stands to where something stops it.
+    fn walk(
+        &mut self,
+        mode: Mode,
+        mut each: impl FnMut(forward::Document<'_>) -> Next,
+    ) -> Result<Stop> {
+        let mut attempts = 0;
+        loop {
+            match self.forward.walk(&mut self.store, mode, &mut each) {
+                // Zeros written ahead of the live segment's end were cut off by who writes it.
+                Err(buffer::Error::Shrunk { .. }) if self.is_live() && attempts < ATTEMPTS => {
+                    attempts += 1;
+                    let len = self.store_len()?;
+                    self.relimit(len)?;
+                }
+                stop => return stop.map_err(|source| self.failed(source)),
+            }
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        self.link.end.is_none()
+    }
+
     /// The next document; `None` where it stands still.
     pub(super) fn next(&mut self) -> Result<Option<Document<'_>>> {
         let mut len = None;
-        let stop = self.forward.walk(&mut self.store, Mode::Hand, |document| {
+        let stop = self.walk(Mode::Hand, |document| {
             len = Some(document.bytes.len());
             Next::Stop
-        });
-        let stop = stop.map_err(|source| self.failed(source))?;
+        })?;
         let Some(len) = len.filter(|_| stop == Stop::Asked) else {
             self.stop = Some(stop);
             return Ok(None);
@@ -110,14 +133,14 @@ impl SegmentReader {
     /// All documents that are left, up to where it stands still then.
     pub(super) fn each(&mut self, mut each: impl FnMut(Document<'_>)) -> Result<()> {
         let base = self.link.base;
-        let stop = self.forward.walk(&mut self.store, Mode::Hand, |document| {
+        let stop = self.walk(Mode::Hand, |document| {
             each(Document {
                 position: base.saturating_add(document.position),
                 bytes: document.bytes,
             });
             Next::Go
-        });
-        self.stop = Some(stop.map_err(|source| self.failed(source))?);
+        })?;
+        self.stop = Some(stop);
         Ok(())
     }
 
@@ -127,14 +150,13 @@ impl SegmentReader {
         if self.edge().documents >= wanted {
             return Ok(());
         }
-        let stop = self.forward.walk(&mut self.store, Mode::Prove, |document| {
+        let stop = self.walk(Mode::Prove, |document| {
             if document.position.saturating_add(1) < wanted {
                 Next::Go
             } else {
                 Next::Stop
             }
-        });
-        let stop = stop.map_err(|source| self.failed(source))?;
+        })?;
         if self.edge().documents < wanted {
             self.stop = Some(stop);
             return Err(self.short());

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::chain::{Chain, Link, look};
+use super::chain::{self, Chain, Link, look};
 use super::error::{Action, Error, Result};
 use super::files::Files;
 use super::follow::Follower;
@@ -99,7 +99,10 @@ impl Reader {
     ///
     /// [`Error::Discarded`], [`Error::BeyondEnd`], and as [`Replay::next`].
     pub fn replay(&self, from: u64) -> Result<Replay> {
-        Replay::new(self.files.clone(), Arc::new(look(&self.files)?), from)
+        chain::again(chain::pause, || {
+            let chain = Arc::new(look(&self.files)?);
+            Replay::new(self.files.clone(), chain, from)
+        })
     }
 
     /// Streams documents newest first. Reads the live segment once to find its end.
@@ -108,8 +111,10 @@ impl Reader {
     ///
     /// As [`Replay::next`].
     pub fn rev(&self) -> Result<Rev> {
-        let (chain, _) = self.ended()?;
-        Rev::new(self.files.clone(), Arc::new(chain))
+        chain::again(chain::pause, || {
+            let (chain, _) = self.ended()?;
+            Rev::new(self.files.clone(), Arc::new(chain))
+        })
     }
 
     /// Hands over every document from position `from` on, and then those to come.
@@ -127,7 +132,7 @@ impl Reader {
     ///
     /// [`Error::Io`] where something cannot be read; damage is no error but in the report.
     pub fn verify(&self) -> Result<Verification> {
-        verify::run(&self.files, None)
+        verify::beside(&self.files)
     }
 
     /// The first position that is kept, and the next position. Reads the live segment once.
@@ -147,8 +152,8 @@ impl Reader {
     ///
     /// As [`replay`](Reader::replay).
     pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
-        let sealed = look(&self.files)?.links.len().saturating_sub(1);
         let (chain, _) = self.ended()?;
+        let sealed = chain.links.len().saturating_sub(1);
         let info = |(at, link): (usize, &Link)| SegmentInfo {
             sequence: link.sequence,
             file: self.files.segment(link.sequence),
@@ -195,6 +200,10 @@ impl Reader {
 
     /// The chain, with an end for the live segment too.
     pub(super) fn ended(&self) -> Result<(Chain, Edge)> {
+        chain::again(chain::pause, || self.end())
+    }
+
+    fn end(&self) -> Result<(Chain, Edge)> {
         let mut chain = look(&self.files)?;
         let Some(live) = chain.links.last_mut() else {
             let directory = self.files.path();

@@ -52,12 +52,12 @@ pub trait Directory: Send + Sync {
     /// [`StorageFull`](io::ErrorKind::StorageFull) where there is no room, or what the medium said.
     fn create(&self, name: &str) -> io::Result<Box<dyn Store + Send>>;
 
-    /// The store of that name, for reading and writing.
+    /// The store of that name, for reading and writing. Only who holds the [`lock`](Directory::lock) opens
+    /// stores for writing, and none of them twice at once.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound), [`WouldBlock`](io::ErrorKind::WouldBlock) where another
-    /// handle has it for writing, or what the medium said.
+    /// [`NotFound`](io::ErrorKind::NotFound), or what the medium said.
     fn open(&self, name: &str) -> io::Result<Box<dyn Store + Send>>;
 
     /// The store of that name, for reading; takes no lock.
@@ -163,21 +163,13 @@ impl Directory for FileDirectory {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn Store + Send>> {
-        let path = self.at(name);
-        let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)?;
-        // Emptied under its lock only.
-        let mut store = FileStore::open_existing(path)?;
-        store.set_len(0)?;
-        Ok(Box::new(store))
+        File::create(self.at(name))?;
+        self.open(name)
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn Store + Send>> {
-        Ok(Box::new(FileStore::open_existing(self.at(name))?))
+        // A lock of its own would be one more that a child process, forked by another thread, has not let go of.
+        Ok(Box::new(FileStore::open_under_lock(self.at(name))?))
     }
 
     fn read(&self, name: &str) -> io::Result<Box<dyn Readable>> {

@@ -103,6 +103,13 @@ impl FileStore {
         &self.file
     }
 
+    /// The file at `path`, which must be there, without a lock of its own: that of its directory is held.
+    pub(super) fn open_under_lock(path: PathBuf) -> io::Result<Self> {
+        let file = read_write(false).open(&path)?;
+        let metadata = file.metadata()?;
+        Ok(Self::of(file, path, &metadata))
+    }
+
     fn open_with(path: &Path, create: bool) -> io::Result<Self> {
         let file = open_locked(path, create)?;
         let metadata = file.metadata()?;
@@ -111,9 +118,13 @@ impl FileStore {
         if create && metadata.is_file() && metadata.len() == 0 {
             sync_directory(path)?;
         }
-        Ok(Self {
+        Ok(Self::of(file, path.to_path_buf(), &metadata))
+    }
+
+    fn of(file: File, path: PathBuf, metadata: &fs::Metadata) -> Self {
+        Self {
             file,
-            path: path.to_path_buf(),
+            path,
             position: 0,
             len: metadata.len(),
             written: 0,
@@ -121,7 +132,7 @@ impl FileStore {
             dirty: false,
             repeated: 0,
             step: if metadata.is_file() { FIRST_STEP } else { 0 },
-        })
+        }
     }
 
     /// Counts small syncs in a row, and once they repeat keeps zeros ahead of the end.

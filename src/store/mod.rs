@@ -231,15 +231,17 @@ fn try_lock(file: &File) -> io::Result<()> {
     file.try_lock().map_err(lock_error)
 }
 
-/// How often a lock is asked for, giving way in between: some milliseconds in all.
-const PATIENCE: u32 = 1 << 13;
+/// How often a lock is asked for, a millisecond apart.
+const PATIENCE: u32 = 20;
 
 /// Exclusive, within milliseconds. Who only asks whether a file is locked holds a lock for a moment, and so
 /// does a child process between its fork and what it runs.
 fn lock_patiently(file: &File) -> io::Result<()> {
     for _ in 0..PATIENCE {
         match try_lock(file) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
             done => return done,
         }
     }

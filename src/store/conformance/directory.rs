@@ -230,14 +230,10 @@ fn open(bench: &Bench) -> Outcome {
     let missing = || bench.dir.open(&at("missing"));
     bench.refused("open of nothing", ErrorKind::NotFound, missing)?;
     bench.expect(&[])?;
-    let busy = || bench.dir.open(&at("a"));
     let mut probe = bench.create("a")?;
-    let kind = ErrorKind::WouldBlock;
-    bench.refused("open of what was created and is held", kind, busy)?;
     probe.write(b"twelve bytes")?;
     drop(probe);
     let mut probe = bench.open("a")?;
-    bench.refused("open of what is held", kind, busy)?;
     probe.seek(SeekFrom::Current(0), 0)?;
     probe.expect(0, b"twelve bytes")?;
     probe.seek(SeekFrom::Start(7), 7)?;
@@ -436,7 +432,6 @@ mod tests {
         CreateKeepsBytes,
         CreateIsNotListed,
         OpenCreates,
-        OpenShares,
         ReadOpens,
         ReadCopies,
         RenameCopies,
@@ -489,12 +484,6 @@ mod tests {
         fn open(&self, name: &str) -> io::Result<Box<dyn Store + Send>> {
             match self.bug {
                 Bug::OpenCreates if self.bytes(name).is_err() => self.dir.create(name),
-                Bug::OpenShares => match self.dir.open(name) {
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        Ok(Box::new(io::Cursor::new(Vec::new())))
-                    }
-                    outcome => outcome,
-                },
                 _ => self.dir.open(name),
             }
         }
@@ -555,7 +544,6 @@ mod tests {
             (Bug::CreateKeepsBytes, Rule::Create),
             (Bug::CreateIsNotListed, Rule::Create),
             (Bug::OpenCreates, Rule::Open),
-            (Bug::OpenShares, Rule::Open),
             (Bug::ReadOpens, Rule::Create),
             (Bug::ReadCopies, Rule::Reader),
             (Bug::RenameCopies, Rule::Rename),
