@@ -623,7 +623,7 @@ fn cut_anywhere(
 }
 
 #[test]
-#[ignore = "run time not measured yet"]
+#[ignore = "hours in a release build"]
 fn sequences_of_seven() {
     search(Kind::Syncs, None, lined_up(), 7, 2);
 }
@@ -635,7 +635,7 @@ fn sequences_of_five_at_any_length() {
 }
 
 #[test]
-#[ignore = "XX s in a release build"]
+#[ignore = "23 minutes in a release build"]
 fn sequences_of_six_without_sync() {
     search(Kind::Bare, None, lined_up(), 6, 2);
 }
