@@ -4,12 +4,9 @@
 
 mod cli_support;
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use cli_support::{
-    Dir, Holder, command, cut, documents, events, feed, flip, len, offset_of, run, until,
-};
+use cli_support::{Dir, Holder, command, cut, documents, feed, flip, len, offset_of, run, until};
 
 #[test]
 fn push_takes_arguments() {
@@ -174,7 +171,7 @@ fn pop_removes_nothing_that_could_not_be_written() {
             .expect("Linux has it");
         let output = command(args)
             .stdout(full)
-            .stderr(Stdio::piped())
+            .stderr(std::process::Stdio::piped())
             .output()
             .expect("runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -332,9 +329,9 @@ fn a_terminal_is_spared_and_asked() {
     let in_terminal = |line: &str, input: &str| {
         let mut child = std::process::Command::new("script")
             .args(["-qec", line, "/dev/null"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
             .spawn()
             .ok()?;
         use std::io::Write;
@@ -369,12 +366,12 @@ fn a_terminal_is_spared_and_asked() {
         !done && asked.contains("discard 2 documents in 2 segments"),
         "{asked}"
     );
-    assert_eq!(events(&journal).len(), 3);
+    assert_eq!(cli_support::events(&journal).len(), 3);
     let (done, _) = in_terminal(&discard, "y\n").expect("as before");
     assert!(done);
-    assert_eq!(events(&journal).len(), 1);
+    assert_eq!(cli_support::events(&journal).len(), 1);
     let (done, asked) =
         in_terminal(&format!("{docbuf} remove {journal} -n 1"), "n\n").expect("as before");
     assert!(!done && String::from_utf8_lossy(&asked).contains("remove 1 of 1 documents"));
-    assert_eq!(events(&journal).len(), 1);
+    assert_eq!(cli_support::events(&journal).len(), 1);
 }
