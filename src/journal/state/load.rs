@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use super::super::chain::Chain;
 use super::super::error::{Error, Result};
-use super::super::events::{Codec, Events, told};
+use super::super::events::{Events, told};
 use super::super::files::Files;
 use super::super::mark::judge;
 use super::super::replay::Replay;
 use super::super::snapshot::{
-    BadSnapshot, Head, IgnoredSnapshot, Mark, Named, SnapshotError, SnapshotInfo, Snapshots, Worth,
+    BadSnapshot, Head, IgnoredSnapshot, Mark, Named, SnapshotInfo, Snapshots, Worth,
 };
 use super::super::trace;
 use super::State;
-use super::options::Rules;
+use super::options::{Rules, Saving};
 use crate::buffer::format::Edge;
 
 /// How a state was made from the log.
@@ -45,35 +45,7 @@ impl StateReport {
     }
 }
 
-/// How a state is written into snapshots.
-pub(super) struct Saving<S> {
-    pub(super) codec: Arc<dyn Codec<S>>,
-    pub(super) schema: u32,
-}
-
-impl<S> Clone for Saving<S> {
-    fn clone(&self) -> Self {
-        Saving {
-            codec: self.codec.clone(),
-            ..*self
-        }
-    }
-}
-
 impl<S> Saving<S> {
-    /// The state's bytes, of which it can be made again.
-    pub(super) fn encode(&self, state: &S) -> Result<Vec<u8>, SnapshotError> {
-        let mut bytes = Vec::new();
-        let written = self.codec.encode(state, &mut bytes);
-        let read = written.and_then(|()| self.codec.decode(&bytes));
-        match read {
-            Ok(_) => Ok(bytes),
-            Err(cause) => Err(SnapshotError::State {
-                reason: told(cause.as_ref()),
-            }),
-        }
-    }
-
     pub(super) fn among<'a>(
         &'a self,
         shelf: &'a Snapshots,

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::error::Result;
-use super::super::events::{Cause, Codec, Decision, EventOptions};
+use super::super::events::{Cause, Codec, Decision, EventOptions, told};
 use super::super::options::{Options, Retention};
 use super::super::read::Document;
-use super::load::Saving;
+use super::super::snapshot::SnapshotError;
 use super::{Replayed, State};
 use crate::store::Directory;
 
@@ -34,6 +34,36 @@ impl<S> Clone for Rules<S> {
             initial: self.initial.clone(),
             saving: self.saving.clone(),
             ..*self
+        }
+    }
+}
+
+/// How a state is written into snapshots.
+pub(super) struct Saving<S> {
+    pub(super) codec: Arc<dyn Codec<S>>,
+    pub(super) schema: u32,
+}
+
+impl<S> Clone for Saving<S> {
+    fn clone(&self) -> Self {
+        Saving {
+            codec: self.codec.clone(),
+            ..*self
+        }
+    }
+}
+
+impl<S> Saving<S> {
+    /// The state's bytes, of which it can be made again.
+    pub(super) fn encode(&self, state: &S) -> Result<Vec<u8>, SnapshotError> {
+        let mut bytes = Vec::new();
+        let written = self.codec.encode(state, &mut bytes);
+        let read = written.and_then(|()| self.codec.decode(&bytes));
+        match read {
+            Ok(_) => Ok(bytes),
+            Err(cause) => Err(SnapshotError::State {
+                reason: told(cause.as_ref()),
+            }),
         }
     }
 }
