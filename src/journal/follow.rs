@@ -159,35 +159,36 @@ impl Follower {
         };
         let mut reader = SegmentReader::open(&self.files, &link, link.start, link.len())?;
         if link.end.is_none() {
-            let limit = match &self.source {
-                Source::Inside(core, _) => {
-                    // The journal may have gone on to another segment since.
-                    let state = core.lock();
-                    let now = state.view.chain.link(link.sequence).map(|link| link.end);
-                    match now {
-                        Some(None) => state.view.edge.offset,
-                        Some(Some(end)) => end.offset,
-                        None => {
-                            let file = self.files.segment(link.sequence);
-                            let gone = std::io::ErrorKind::NotFound.into();
-                            return Err(Error::io(Action::Read, file, gone));
-                        }
-                    }
-                }
-                Source::Outside { .. } => reader.store_len()?,
-            };
+            let limit = self.limit_of_live(link.sequence, &mut reader)?;
             reader.relimit(limit)?;
-        }
-        if let Err(error) = reader.skip_to(position) {
-            let end = reader.position();
-            return Err(match link.end {
-                None => Error::BeyondEnd { position, end },
-                Some(_) => error,
-            });
+            if !reader.reach(position)? {
+                let end = reader.position();
+                return Err(Error::BeyondEnd { position, end });
+            }
+        } else {
+            reader.skip_to(position)?;
         }
         self.position = position;
         self.reader = Some(reader);
         Ok(())
+    }
+
+    /// Up to where a segment may be read that was live when it was looked at.
+    fn limit_of_live(&self, sequence: u64, reader: &mut SegmentReader) -> Result<u64> {
+        let Source::Inside(core, _) = &self.source else {
+            return reader.store_len();
+        };
+        let state = core.lock();
+        // The journal may have gone on to another segment since.
+        match state.view.chain.link(sequence).map(|link| link.end) {
+            Some(None) => Ok(state.view.edge.offset),
+            Some(Some(end)) => Ok(end.offset),
+            None => {
+                let gone = std::io::ErrorKind::NotFound.into();
+                let file = self.files.segment(sequence);
+                Err(Error::io(Action::Read, file, gone))
+            }
+        }
     }
 
     /// The next step, if there is one already.

@@ -144,11 +144,19 @@ impl SegmentReader {
         Ok(())
     }
 
-    /// Proves all documents before `position`, and stands in front of it.
+    /// Proves all documents before `position`, which must be there, and stands in front of it.
     pub(super) fn skip_to(&mut self, position: u64) -> Result<()> {
+        match self.reach(position)? {
+            true => Ok(()),
+            false => Err(self.short()),
+        }
+    }
+
+    /// As `skip_to`; `false` where it ends before that.
+    pub(super) fn reach(&mut self, position: u64) -> Result<bool> {
         let wanted = position.saturating_sub(self.link.base);
         if self.edge().documents >= wanted {
-            return Ok(());
+            return Ok(true);
         }
         let stop = self.walk(Mode::Prove, |document| {
             if document.position.saturating_add(1) < wanted {
@@ -157,11 +165,11 @@ impl SegmentReader {
                 Next::Stop
             }
         })?;
-        if self.edge().documents < wanted {
+        let reached = self.edge().documents >= wanted;
+        if !reached {
             self.stop = Some(stop);
-            return Err(self.short());
         }
-        Ok(())
+        Ok(reached)
     }
 
     /// What the segment should have had and has not.

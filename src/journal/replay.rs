@@ -94,15 +94,13 @@ impl Replay {
         if link.end.is_none() {
             let len = reader.store_len()?;
             reader.relimit(len)?;
+            if !reader.reach(position)? {
+                let end = reader.position();
+                return Err(Error::BeyondEnd { position, end });
+            }
+        } else {
+            reader.skip_to(position)?;
         }
-        let skipped = reader.skip_to(position);
-        if link.end.is_none() && skipped.is_err() {
-            return Err(Error::BeyondEnd {
-                position,
-                end: reader.position(),
-            });
-        }
-        skipped?;
         self.reader = Some(reader);
         Ok(())
     }
