@@ -46,6 +46,7 @@ const JOURNAL: &[&[&str]] = &[
     &["recover"],
     &["writer"],
     &["mark"],
+    &["cursor"],
     &["read"],
     &["chain"],
     &["files"],

@@ -82,6 +82,23 @@ impl Chain {
         self.links.get(at.checked_sub(1)?)
     }
 
+    /// Up to which position this chain is certainly the one in which a place in segment `sequence` was named;
+    /// `None` if not even as far as it is kept.
+    pub(super) fn same_up_to(&self, sequence: u64) -> Option<u64> {
+        // Numbers only grow: a segment with a lower one that is built on today was in every chain since. In the
+        // segment itself a power cut may have put other records in the place of those that were seen.
+        let at = (self.links).partition_point(|link| link.sequence <= sequence);
+        let Some(link) = at.checked_sub(1).and_then(|at| self.links.get(at)) else {
+            let oldest = self.links.first()?;
+            let (discarded, _) = oldest.from?;
+            return (discarded < sequence).then_some(oldest.base);
+        };
+        match link.end_position() {
+            Some(end) if link.sequence < sequence => Some(end),
+            _ => Some(link.base),
+        }
+    }
+
     /// Up to which position this chain is the same as `other`, which was read up to `position`; `None` if
     /// they have no segment in common.
     pub(super) fn common(&self, other: &Chain, position: u64) -> Option<u64> {

@@ -138,6 +138,8 @@ pub enum Error {
         /// Up to here the journal is still what was read.
         to: u64,
     },
+    /// The cursor is of another journal.
+    ForeignCursor,
     /// A segment that others build on is not there.
     Missing {
         /// Its file.
@@ -318,6 +320,9 @@ impl fmt::Display for Error {
                     f,
                     "cut back to position {to}: what was read behind it is void"
                 )
+            }
+            Error::ForeignCursor => {
+                f.write_str("the cursor is of another journal: go on from a position instead")
             }
             other => other.fmt_damage(f),
         }

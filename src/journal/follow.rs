@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use super::chain::{self, ATTEMPTS, Chain};
 use super::committer::Core;
+use super::cursor::Cursor;
 use super::error::{Action, Error, Result};
 use super::files::{Files, Name, name, parse};
+use super::mark;
 use super::options::Durability;
 use super::queue::View;
 use super::read::{Document, SegmentReader};
 use super::sync::Arc;
+use crate::buffer::format::{Edge, Salt};
 
 /// Between two looks at a journal that another process writes.
 const POLL: Duration = Duration::from_millis(2);
@@ -30,6 +33,13 @@ pub enum Step<'a> {
         /// The position.
         to: u64,
     },
+}
+
+/// Where a follower begins.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Position(u64),
+    Behind(Cursor),
 }
 
 /// Where a follower learns what is new.
@@ -85,6 +95,10 @@ pub struct Follower {
     reader: Option<SegmentReader>,
     /// The next document's.
     position: u64,
+    /// Where the last document that was handed over ends in its segment.
+    behind: Edge,
+    /// What it was to go on from, and is not told yet that it was cut back.
+    cut: Option<(Cursor, u64)>,
     /// A segment was not there when it was to be read.
     gone: bool,
 }
@@ -105,51 +119,95 @@ enum Found {
 }
 
 impl Follower {
-    /// Begins at the position that `from` chooses in what is to be seen.
+    /// Begins where `place` says in view of what is to be seen.
     pub(super) fn inside(
         files: Files,
         core: Arc<Core>,
         durability: Durability,
-        from: impl Fn(&View) -> u64,
+        place: impl Fn(&View) -> Place,
     ) -> Result<Follower> {
         let begin = || {
             let view = core.lock().view.clone();
             let source = Source::Inside(core.clone(), durability);
-            Follower::new(files.clone(), source, view.chain.clone(), from(&view))
+            let follower = Follower::new(files.clone(), source, view.chain.clone());
+            follower.begin(place(&view))
         };
         chain::again(|| core.let_pass(), begin)
     }
 
-    pub(super) fn outside(files: Files, from: u64) -> Result<Follower> {
+    pub(super) fn outside(files: Files, place: Place) -> Result<Follower> {
         chain::again(chain::pause, || {
             let chain = StdArc::new(chain::look(&files)?);
-            Follower::new(files.clone(), Source::Outside { looks: 0 }, chain, from)
+            let follower = Follower::new(files.clone(), Source::Outside { looks: 0 }, chain);
+            follower.begin(place)
         })
     }
 
-    fn new(files: Files, source: Source, chain: StdArc<Chain>, from: u64) -> Result<Follower> {
-        let first = chain.first();
-        if from < first {
-            return Err(Error::Discarded {
-                position: from,
-                first,
-            });
-        }
-        let mut follower = Follower {
+    fn new(files: Files, source: Source, chain: StdArc<Chain>) -> Follower {
+        Follower {
             files,
             source,
             chain,
             reader: None,
-            position: from,
+            position: 0,
+            behind: Edge::empty(Salt::new(0)),
+            cut: None,
             gone: false,
-        };
-        follower.enter(from)?;
-        Ok(follower)
+        }
+    }
+
+    fn begin(mut self, place: Place) -> Result<Follower> {
+        match place {
+            Place::Position(position) => self.start(position)?,
+            Place::Behind(cursor) => self.resume(&cursor)?,
+        }
+        Ok(self)
+    }
+
+    fn start(&mut self, position: u64) -> Result<()> {
+        let first = self.chain.first();
+        if position < first {
+            return Err(Error::Discarded { position, first });
+        }
+        self.enter(position)
+    }
+
+    /// Goes on behind what `cursor` names; where that is not there any more, it says so first.
+    fn resume(&mut self, cursor: &Cursor) -> Result<()> {
+        if cursor.journal != self.chain.journal {
+            return Err(Error::ForeignCursor);
+        }
+        let position = cursor.position();
+        match self.start(position) {
+            // Every log begins with nothing.
+            Ok(()) if position == 0 || self.cursor() == *cursor => return Ok(()),
+            Ok(()) | Err(Error::BeyondEnd { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let first = self.chain.first();
+        let to = self.chain.same_up_to(cursor.mark.segment);
+        let to = to.unwrap_or(first.saturating_sub(1)).min(position);
+        self.start(to)?;
+        self.cut = Some((*cursor, to));
+        Ok(())
     }
 
     /// The next position.
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The place behind what was handed over last, to go on from at another time.
+    pub fn cursor(&self) -> Cursor {
+        if let Some((cursor, _)) = self.cut {
+            return cursor;
+        }
+        let link = self.reader.as_ref().map(SegmentReader::link);
+        let mark = link.map(|link| mark::at(link, self.behind));
+        Cursor {
+            journal: self.chain.journal,
+            mark: mark.unwrap_or_default(),
+        }
     }
 
     /// Stands in front of `position`.
@@ -169,6 +227,7 @@ impl Follower {
             reader.skip_to(position)?;
         }
         self.position = position;
+        self.behind = reader.edge();
         self.reader = Some(reader);
         Ok(())
     }
@@ -267,6 +326,9 @@ impl Follower {
     }
 
     fn step_once(&mut self) -> Result<Found> {
+        if let Some((_, to)) = self.cut.take() {
+            return Ok(Found::CutBack { to });
+        }
         if let Source::Inside(core, durability) = &self.source {
             let (view, last) = {
                 let state = core.lock();
@@ -349,6 +411,7 @@ impl Follower {
         }
         if let Some((position, len)) = next {
             self.position = position.saturating_add(1);
+            self.behind = reader.edge();
             return Ok(Some(Found::Document { position, len }));
         }
         if !sealed {

@@ -1,6 +1,6 @@
 //! Whether the log still has exactly the record that a snapshot was taken behind.
 
-use super::chain::Chain;
+use super::chain::{Chain, Link};
 use super::error::{Error, Result};
 use super::files::Files;
 use super::read::SegmentRev;
@@ -19,22 +19,27 @@ pub(super) fn edge(mark: &Mark) -> Edge {
 }
 
 /// The mark of the newest document: where the segments in `chain` end, the live one at `live`.
-///
-/// A live segment without a document may be replaced by another one, so what it continues is named instead.
 pub(super) fn newest(chain: &Chain, live: Edge) -> Option<Mark> {
-    let link = chain.live()?;
+    chain.live().map(|link| at(link, live))
+}
+
+/// The mark of the document that ends at `edge` in the segment `link`.
+///
+/// A segment without a document may be replaced by another one, so what it continues is named instead.
+pub(super) fn at(link: &Link, edge: Edge) -> Mark {
+    let position = link.base.saturating_add(edge.documents);
     let (segment, edge) = match link.from {
-        Some(from) if live.documents == 0 => from,
-        _ => (link.sequence, live),
+        Some(from) if edge.documents == 0 => from,
+        _ => (link.sequence, edge),
     };
-    Some(Mark {
+    Mark {
         segment,
         offset: edge.offset,
         tip: edge.tip,
         documents: edge.documents,
         bytes: edge.bytes,
-        position: link.base.saturating_add(live.documents),
-    })
+        position,
+    }
 }
 
 /// Whether the record that `mark` names stands where it says, and none before it was replaced; else what

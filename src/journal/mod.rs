@@ -35,6 +35,7 @@
 pub mod asynchronous;
 mod chain;
 mod committer;
+mod cursor;
 mod error;
 mod events;
 mod files;
@@ -60,8 +61,10 @@ mod trace;
 mod verify;
 mod writer;
 
+pub use cursor::{BadCursor, Cursor};
 pub use error::{Action, Error, Result};
 pub use events::{Cause, Codec, Decision, EventOptions, EventReplay, Events};
+use follow::Place;
 pub use follow::{Follower, Step};
 pub use options::{DEFAULT_QUEUE, DEFAULT_SEGMENT, Durability, Options, Retention};
 pub use publish::{Lag, Published, Subscription};
@@ -320,7 +323,23 @@ impl Journal {
         let durability = self.owner.durability.max(Durability::Written);
         self.core().flush(durability)?;
         let (files, core) = (self.owner.files.clone(), self.owner.core.clone());
-        Follower::inside(files, core, durability, |_| from)
+        Follower::inside(files, core, durability, |_| Place::Position(from))
+    }
+
+    /// Hands over what stands behind `cursor`, and then what is to come, as [`follow`](Journal::follow) does.
+    ///
+    /// If what the cursor names is not there any more, the first step is [`Step::CutBack`], to a position up to
+    /// which the journal is certainly what was read then; it may be still the same for longer. (But a
+    /// directory that was put back from an older copy and then written on may not even be that.)
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignCursor`], and as [`follow`](Journal::follow).
+    pub fn resume(&self, cursor: &Cursor) -> Result<Follower> {
+        let durability = self.owner.durability.max(Durability::Written);
+        self.core().flush(durability)?;
+        let (files, core) = (self.owner.files.clone(), self.owner.core.clone());
+        Follower::inside(files, core, durability, |_| Place::Behind(*cursor))
     }
 
     /// Reads everything that is written, and says what is wrong, if anything is.

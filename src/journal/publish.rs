@@ -10,7 +10,7 @@ use super::committer::Core;
 use super::error::{Error, Result};
 use super::events::{Events, Reading};
 use super::files::Files;
-use super::follow::{Follower, Step};
+use super::follow::{Follower, Place, Step};
 use super::options::Durability;
 use super::queue::View;
 use super::sync::Arc;
@@ -293,7 +293,7 @@ impl<E> Subscription<E> {
     /// Goes on with the first document that is kept, behind some that were discarded.
     fn resume(&mut self, position: u64) -> Result<()> {
         let (files, core) = (self.files.clone(), self.core.clone());
-        let oldest = |view: &View| view.chain.first();
+        let oldest = |view: &View| Place::Position(view.chain.first());
         self.follower = Follower::inside(files, core, self.durability, oldest)?;
         let first = self.follower.position();
         self.missed = (self.missed).saturating_add(first.saturating_sub(position));

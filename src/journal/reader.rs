@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::chain::{self, Chain, Link, look};
+use super::cursor::Cursor;
 use super::error::{Action, Error, Result};
 use super::files::Files;
-use super::follow::Follower;
+use super::follow::{Follower, Place};
 use super::read::SegmentReader;
 use super::replay::{Replay, Rev};
 use super::snapshot::{SnapshotInfo, Snapshots};
@@ -123,7 +124,17 @@ impl Reader {
     ///
     /// As [`replay`](Reader::replay).
     pub fn follow(&self, from: u64) -> Result<Follower> {
-        Follower::outside(self.files.clone(), from)
+        Follower::outside(self.files.clone(), Place::Position(from))
+    }
+
+    /// Hands over what stands behind `cursor`, and then what is to come, as
+    /// [`Journal::resume`](super::Journal::resume) does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ForeignCursor`], and as [`follow`](Reader::follow).
+    pub fn resume(&self, cursor: &Cursor) -> Result<Follower> {
+        Follower::outside(self.files.clone(), Place::Behind(*cursor))
     }
 
     /// Reads everything, and says what is wrong, if anything is.

@@ -34,7 +34,7 @@ const HEAD_LEN: usize = 84;
 const MAX_CODEC: usize = 255;
 
 /// Which record of the log a snapshot was taken behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     /// Number of the segment.
     pub(crate) segment: u64,
