@@ -311,7 +311,7 @@ pub(super) struct Range {
 /// {"v":1,"cut_back_to":N}. What is printed then begins with position N again. A journal is followed over
 /// its segments; where documents are discarded before they were printed, following ends with code 1.
 #[derive(Args)]
-#[command(after_help = EXIT_CODES, before_help = "Examples:\n  docbuf tail bot.log -n 20\n  docbuf tail -f bot.journal --json")]
+#[command(after_help = EXIT_CODES, before_help = "Examples:\n  docbuf tail bot.log -n 20\n  docbuf tail -f bot.journal --json\n  docbuf tail bot.journal --cursor seen.cursor | ./consumer")]
 pub(super) struct Tail {
     /// The document buffer, or the directory of a journal
     pub(super) file: PathBuf,
@@ -321,6 +321,10 @@ pub(super) struct Tail {
     /// Wait for more, until stopped
     #[arg(short, long)]
     pub(super) follow: bool,
+    /// Print what comes behind the place that FILE keeps (all, while there is no FILE), and keep there how far
+    /// this came. After a kill some documents may come again; none is left out
+    #[arg(long, value_name = "FILE", conflicts_with = "n")]
+    pub(super) cursor: Option<PathBuf>,
     #[command(flatten)]
     pub(super) print: Print,
     #[command(flatten)]

@@ -6,16 +6,26 @@ use documentbuffer::journal::{Error, Follower, Reader, Step};
 use serde_json::json;
 
 use super::args::Tail;
+use super::cursor::CursorFile;
 use super::damage::{ATTEMPTS, failure, failure_at, settled};
 use super::error::{self, Failure, Result};
 use super::line;
 use super::output::Out;
 use super::source::{self, Ended, Source, Wanted};
 
+/// Documents between two times that the cursor is kept, where they come without a break.
+const KEEP_EVERY: u64 = 1000;
+
 pub(super) fn run(args: &Tail, source: &Source, reader: &Reader) -> Result<()> {
     let mut out = Out::documents(&args.print);
+    if let Some(path) = &args.cursor {
+        let mut kept = CursorFile::open(path)?;
+        let ended = (!args.follow).then(|| source.ended()).transpose()?;
+        follow(args, source, reader, &mut out, Some(&mut kept))?;
+        return ended.map_or(Ok(()), |ended| ended.judge());
+    }
     if args.follow {
-        return follow(args, source, reader, &mut out);
+        return follow(args, source, reader, &mut out, None);
     }
     let ended = source.ended()?;
     let wanted = Wanted {
@@ -34,14 +44,37 @@ fn begin(ended: &Ended, n: u64) -> u64 {
     ended.range.end.saturating_sub(n).max(ended.range.start)
 }
 
-fn follow(args: &Tail, source: &Source, reader: &Reader, out: &mut Out) -> Result<()> {
+/// Prints what comes; without `-f` up to where nothing more is there.
+fn follow(
+    args: &Tail,
+    source: &Source,
+    reader: &Reader,
+    out: &mut Out,
+    mut kept: Option<&mut CursorFile>,
+) -> Result<()> {
     let path = &args.file;
-    let mut follower = follower(args, source, reader)?;
-    loop {
+    let place = kept.as_ref().and_then(|kept| kept.kept().copied());
+    let mut follower = match place {
+        Some(cursor) => {
+            settled(|| reader.resume(&cursor)).map_err(|error| failure(path, &error))?
+        }
+        None if kept.is_some() => {
+            let all = settled(|| reader.follow(reader.range()?.start));
+            all.map_err(|error| failure(path, &error))?
+        }
+        None => follower(args, source, reader)?,
+    };
+    for printed in 1u64.. {
         let at = follower.position();
+        if printed % KEEP_EVERY == 0 {
+            keep(&follower, out, &mut kept)?;
+        }
         let step = match follower.try_next() {
             Ok(None) => {
-                out.flush()?;
+                keep(&follower, out, &mut kept)?;
+                if !args.follow {
+                    return Ok(());
+                }
                 follower.next()
             }
             Ok(Some(step)) => Ok(step),
@@ -55,6 +88,16 @@ fn follow(args: &Tail, source: &Source, reader: &Reader, out: &mut Out) -> Resul
             Ok(_) => {}
             Err(error) => return Err(stopped(path, reader, at, error)),
         }
+    }
+    Ok(())
+}
+
+/// What is printed goes out first.
+fn keep(follower: &Follower, out: &mut Out, kept: &mut Option<&mut CursorFile>) -> Result<()> {
+    out.flush()?;
+    match kept {
+        Some(kept) => kept.keep(follower.cursor()),
+        None => Ok(()),
     }
 }
 

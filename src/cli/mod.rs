@@ -9,6 +9,7 @@
 //! a reading command quietly; a writing command finishes its work on the store first.
 
 mod args;
+mod cursor;
 mod damage;
 mod discard;
 mod error;

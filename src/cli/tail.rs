@@ -7,7 +7,7 @@ use std::time::Duration;
 use documentbuffer::{Again, Error, OpenError, Recovery, Scan};
 
 use super::args::Tail;
-use super::error::{Failure, Result};
+use super::error::{Code, Failure, Result};
 use super::follow;
 use super::line::Item;
 use super::open;
@@ -25,6 +25,10 @@ pub(super) fn run(args: &Tail) -> Result<()> {
     let source = Source::open(path)?;
     if let Source::Journal(_, reader) = &source {
         return follow::run(args, &source, reader);
+    }
+    if args.cursor.is_some() {
+        let message = "a file: a cursor is a place in a journal, which is a directory".to_owned();
+        return Err(Failure::of(path, Code::Usage, message).next("leave out --cursor"));
     }
     let count = source.ended()?.range.end;
     let mut tail = Following {
