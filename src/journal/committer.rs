@@ -208,16 +208,16 @@ impl Core {
         let roused = state.let_in();
         drop(state);
         wake(roused);
-        let span = span(&work);
         let (done, took) = {
+            let span = span(&work);
             let mut writer = ignore(self.writer.lock());
-            match writer.as_mut() {
+            let written = match writer.as_mut() {
                 Some(writer) => self.write(writer, &mut work),
                 None => unreachable_closed(&self.lock().view),
-            }
+            };
+            span.ended(&written.0.result);
+            written
         };
-        span.ended(&done.result);
-        drop(span);
         let mut state = self.lock();
         if let Some(took) = took {
             state.counts.sync(took);
