@@ -11,7 +11,7 @@ use std::time::Duration;
 use documentbuffer::journal::{
     Decision, Durability, Error, Events, Journal, Lag, Options, Published, Retention, Subscription,
 };
-use documentbuffer::store::fault::FaultDirectory;
+use documentbuffer::store::fault::{FaultDirectory, Rng};
 use tempfile::TempDir;
 use watched_support::{Done, Watched};
 
@@ -451,4 +451,77 @@ fn what_was_missed_before_the_end_is_told_before_the_end() {
     let told = subscription.recv().unwrap();
     assert_eq!(told, Published::Lagged { skipped: 4 });
     assert!(matches!(subscription.recv(), Err(Error::Closed)));
+}
+
+/// Who goes on from a kept cursor, in steps of any number, knows what the journal holds, or that it does not.
+#[test]
+fn a_subscription_is_gone_on_with_from_its_cursor() {
+    for seed in 0..6 {
+        let options = Events::<u64>::json().journal(Options::new().segment(500).seed(seed));
+        let directory = Arc::new(FaultDirectory::new(seed));
+        let events = options.open_in(directory).unwrap();
+        let mut rng = Rng::new(seed);
+        let mut kept = events.subscribe(0, Lag::Unbounded).unwrap().cursor();
+        let (mut known, mut model) = (Vec::new(), Vec::new());
+        for round in 0..400u64 {
+            if rng.below(5) == 0 {
+                let keep = rng.below(model.len() as u64 + 1);
+                events.journal().truncate_after(keep).unwrap();
+                model.truncate(keep as usize);
+            } else {
+                let batch: Vec<u64> = (0..rng.below(9)).map(|n| round * 10 + n).collect();
+                events.append_all(&batch).unwrap();
+                model.extend(batch);
+            }
+            let text = kept.to_string();
+            let lag = [Lag::Unbounded, Lag::Skip(rng.below(6))][rng.below(2) as usize];
+            let mut subscription = events.resume(&text.parse().unwrap(), lag).unwrap();
+            for _ in 0..rng.below(9) {
+                match subscription.try_recv().unwrap() {
+                    Some(Published::Event { position, event }) => {
+                        assert_eq!(position, known.len() as u64);
+                        known.push(Some(event));
+                    }
+                    Some(Published::CutBack { to }) => known.truncate(to as usize),
+                    Some(Published::Lagged { skipped }) => {
+                        known.extend((0..skipped).map(|_| None));
+                    }
+                    _ => break,
+                }
+                kept = subscription.cursor();
+                assert_eq!(
+                    kept.position(),
+                    known.len() as u64,
+                    "seed {seed}, round {round}"
+                );
+            }
+        }
+        let mut last = events.resume(&kept, Lag::Unbounded).unwrap();
+        while let Some(published) = last.try_recv().unwrap() {
+            match published {
+                Published::Event { event, .. } => known.push(Some(event)),
+                Published::CutBack { to } => known.truncate(to as usize),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(known.len(), model.len(), "seed {seed}");
+        let mut both = known.iter().zip(&model);
+        assert!(both.all(|(known, model)| known.is_none_or(|known| known == *model)));
+    }
+}
+
+#[test]
+fn the_cursor_of_who_met_what_is_no_event_stands_before_it() {
+    let (_dir, path) = place();
+    let events = Events::<u64>::json().open(&path).unwrap();
+    events.append(&1).unwrap();
+    events.journal().append("no number").unwrap();
+    let mut subscription = events.subscribe(0, Lag::Unbounded).unwrap();
+    subscription.recv().unwrap();
+    assert!(matches!(subscription.recv(), Err(Error::Event { .. })));
+    assert_eq!(subscription.cursor().position(), 1);
+    let mut again = events
+        .resume(&subscription.cursor(), Lag::Unbounded)
+        .unwrap();
+    assert!(matches!(again.recv(), Err(Error::Event { .. })));
 }

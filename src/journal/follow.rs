@@ -192,9 +192,9 @@ impl Follower {
         Ok(())
     }
 
-    /// The next position.
+    /// The next position, as far as is told.
     pub fn position(&self) -> u64 {
-        self.position
+        (self.cut).map_or(self.position, |(cursor, _)| cursor.position())
     }
 
     /// The place behind what was handed over last, to go on from at another time.

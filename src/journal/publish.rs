@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::committer::Core;
+use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::events::{Events, Reading};
 use super::files::Files;
@@ -119,6 +120,8 @@ pub struct Subscription<E> {
     missed: u64,
     /// Where missing them ends.
     until: u64,
+    /// Behind what was told last, while documents are missed.
+    told: Option<Cursor>,
     over: Option<Error>,
 }
 
@@ -141,18 +144,35 @@ impl<E> Events<E> {
     ///
     /// As [`Journal::follow`](super::Journal::follow).
     pub fn subscribe(&self, from: u64, lag: Lag) -> Result<Subscription<E>> {
+        Ok(self.subscription(self.journal().follow(from)?, lag))
+    }
+
+    /// Hands over every event behind `cursor`, and then those to come; where what it names was cut away, that
+    /// is told first, as by [`Journal::resume`](super::Journal::resume).
+    ///
+    /// Durable on return: everything appended before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::resume`](super::Journal::resume).
+    pub fn resume(&self, cursor: &Cursor, lag: Lag) -> Result<Subscription<E>> {
+        Ok(self.subscription(self.journal().resume(cursor)?, lag))
+    }
+
+    fn subscription(&self, follower: Follower, lag: Lag) -> Subscription<E> {
         let owner = &self.journal().owner;
-        Ok(Subscription {
+        Subscription {
             reading: self.reading().clone(),
             lag,
-            follower: self.journal().follow(from)?,
+            follower,
             files: owner.files.clone(),
             core: owner.core.clone(),
             durability: owner.durability.max(Durability::Written),
             missed: 0,
             until: 0,
+            told: None,
             over: None,
-        })
+        }
     }
 }
 
@@ -168,6 +188,11 @@ impl<E> Subscription<E> {
     /// The next position.
     pub fn position(&self) -> u64 {
         self.follower.position()
+    }
+
+    /// The place behind what was told last, to go on from at another time.
+    pub fn cursor(&self) -> Cursor {
+        self.told.unwrap_or_else(|| self.follower.cursor())
     }
 
     /// What is next; waits for it.
@@ -230,6 +255,7 @@ impl<E> Subscription<E> {
                 Err(error) => return Err(error),
             }
             if self.missed > 0 && self.follower.position() >= self.until {
+                self.told = None;
                 let skipped = std::mem::take(&mut self.missed);
                 return Ok(Some(Published::Lagged { skipped }));
             }
@@ -253,12 +279,13 @@ impl<E> Subscription<E> {
         };
         if durable.saturating_sub(self.follower.position()) > most {
             self.until = durable.saturating_sub(most);
+            self.told = Some(self.follower.cursor());
         }
     }
 
     /// Missed documents are read all the same: a cut among them must not be missed.
     fn step(&mut self, wait: Wait) -> Result<Told<E>> {
-        let position = self.follower.position();
+        let (position, before) = (self.follower.position(), self.follower.cursor());
         let step = match wait {
             Wait::No => self.follower.try_next()?,
             Wait::Most(most) => self.follower.next_timeout(most)?,
@@ -272,8 +299,9 @@ impl<E> Subscription<E> {
             }
             Some(Step::Document(document)) => {
                 let position = document.position;
-                let event = self.reading.event(document)?;
-                Ok(event.map_or(Told::Passed, |event| {
+                let event = self.reading.event(document);
+                self.told = event.is_err().then_some(before);
+                Ok(event?.map_or(Told::Passed, |event| {
                     Told::Published(Published::Event { position, event })
                 }))
             }
@@ -282,16 +310,18 @@ impl<E> Subscription<E> {
                 self.missed = to.saturating_sub(seen);
                 self.until = 0;
                 // Whom only missed documents were taken from has nothing to take back.
-                Ok(match to < seen {
-                    true => Told::Published(Published::CutBack { to }),
-                    false => Told::Passed,
-                })
+                if to >= seen {
+                    return Ok(Told::Passed);
+                }
+                self.told = None;
+                Ok(Told::Published(Published::CutBack { to }))
             }
         }
     }
 
     /// Goes on with the first document that is kept, behind some that were discarded.
     fn resume(&mut self, position: u64) -> Result<()> {
+        self.told = Some(self.cursor());
         let (files, core) = (self.files.clone(), self.core.clone());
         let oldest = |view: &View| Place::Position(view.chain.first());
         self.follower = Follower::inside(files, core, self.durability, oldest)?;
