@@ -8,7 +8,7 @@ use std::sync::Arc;
 use documentbuffer::journal::{
     Cursor, Durability, Error, Follower, Journal, Options, Reader, Step,
 };
-use documentbuffer::store::fault::{CrashPlan, FaultDirectory, Rng};
+use documentbuffer::store::fault::{Class, CrashPlan, Fault, FaultDirectory, Kind, Rng};
 use tempfile::TempDir;
 
 fn place() -> (TempDir, PathBuf) {
@@ -207,4 +207,46 @@ fn a_cursor_is_a_line_of_text() {
     let (_dir, path) = place();
     let another = Journal::open(&path).unwrap();
     assert!(matches!(another.resume(&cursor), Err(Error::ForeignCursor)));
+}
+
+#[test]
+fn a_read_that_fails_on_the_way_is_no_cut() {
+    let dir = FaultDirectory::new(1);
+    let journal = Options::new().open_in(Arc::new(dir.clone())).unwrap();
+    journal.append_all(["a", "b", "c"]).unwrap();
+    let reader = Reader::open_in(Arc::new(dir.clone())).unwrap();
+    let mut follower = reader.follow(0).unwrap();
+    for _ in 0..2 {
+        follower.next().unwrap();
+    }
+    let cursor = follower.cursor();
+    let mut failed = 0;
+    for at in 0.. {
+        dir.calm();
+        dir.fault(Fault {
+            kind: Kind::Fail(std::io::ErrorKind::Other),
+            class: Class::Read,
+            at,
+            sticky: false,
+        });
+        let resumed = reader.resume(&cursor);
+        let followed = reader.follow(2);
+        let fired = dir.fired();
+        dir.calm();
+        for result in [resumed, followed] {
+            match result {
+                Ok(mut follower) => {
+                    assert!(
+                        matches!(follower.next().unwrap(), Step::Document(c) if c.bytes == b"c")
+                    );
+                }
+                Err(Error::Io { .. } | Error::Segment { .. }) => failed += 1,
+                Err(error) => panic!("read {at}: {error:?}"),
+            }
+        }
+        if fired == 0 {
+            break;
+        }
+    }
+    assert!(failed > 3, "{failed}");
 }
