@@ -1,4 +1,5 @@
-//! `docbuf push --sync each --ack`, killed at any moment: what it acknowledged is in the file.
+//! `docbuf`, killed at any moment: what `push --sync each --ack` acknowledged is in the file, and what `pop` took
+//! out of a file or a journal was printed.
 #![cfg(feature = "cli")]
 
 mod kills;
@@ -9,7 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use documentbuffer::Scan;
+use documentbuffer::journal::{Durability, Options, Reader};
+use documentbuffer::{DocumentBuffer, Scan};
 
 use kills::{Rng, kill_after};
 
@@ -91,6 +93,76 @@ fn life(path: &Path, input: &[Vec<u8>], before: usize, rng: &mut Rng) -> usize {
         "each acknowledgement is the position of its document"
     );
     acks.len()
+}
+
+#[test]
+fn popped_documents_survive_a_kill() {
+    pop_often(20, kills::seed());
+}
+
+#[test]
+#[ignore = "campaign: 200 kills; popped_documents_survive_a_kill is the short form"]
+fn popped_documents_survive_200_kills() {
+    pop_often(200, kills::seed());
+}
+
+fn pop_often(kills: usize, seed: u64) {
+    println!(
+        "replay: DOCUMENTBUFFER_SEED={seed} cargo test --features cli --test kill_docbuf -- --include-ignored"
+    );
+    let mut rng = Rng(seed);
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (mut printed, mut again) = (0, 0);
+    for kill in 0..kills {
+        let path = dir.path().join(kill.to_string());
+        let all: Vec<Vec<u8>> = (0..60)
+            .map(|n| format!("document {n}").into_bytes())
+            .collect();
+        let journal = kill % 2 == 0;
+        if journal {
+            let options = Options::new().segment(400).durability(Durability::Written);
+            let journal = options.open(&path).expect("a journal");
+            journal.append_all(&all).expect("room");
+        } else {
+            let mut file = DocumentBuffer::open(&path).expect("a file");
+            file.push_all(&all).expect("room");
+            file.close().expect("room");
+        }
+        let most = 1 + rng.below(all.len());
+        let mut docbuf = Command::new(env!("CARGO_BIN_EXE_docbuf"))
+            .args(["pop", "-n", &most.to_string()])
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("docbuf starts");
+        let stdout = docbuf.stdout.take().expect("stdout is a pipe");
+        let wait_for = rng.below(most + 1);
+        let lines = kill_after(&mut docbuf, stdout, wait_for, &mut rng);
+        let left = if journal {
+            let replay = Reader::open(&path).expect("a journal").replay(0);
+            let documents = replay
+                .expect("a journal")
+                .map(|found| found.expect("intact").1);
+            documents.collect()
+        } else {
+            documents(&path)
+        };
+        assert!(
+            all.starts_with(&left),
+            "the documents left are not the oldest"
+        );
+        let newest = all.iter().rev().take(lines.len());
+        assert!(lines.iter().map(String::as_bytes).eq(newest), "{lines:?}");
+        let taken = all.len() - left.len();
+        assert!(
+            taken <= lines.len(),
+            "{taken} taken, {} printed",
+            lines.len()
+        );
+        printed += lines.len();
+        again += lines.len() - taken;
+    }
+    println!("{kills} kills, {printed} documents printed, {again} of them still there, none lost");
 }
 
 /// Lines of all sizes: most fit a sector, some reach over several pages.
