@@ -3,8 +3,12 @@
 #![cfg(feature = "journal")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use documentbuffer::journal::{Durability, Error, Journal, Options};
+use documentbuffer::clock::Clock;
+use documentbuffer::journal::{Durability, Error, Journal, Options, Retention};
 use tempfile::TempDir;
 
 fn place() -> (TempDir, PathBuf) {
@@ -151,6 +155,53 @@ fn discarding_goes_by_whole_segments_and_moves_no_position() {
     assert_eq!(all(&journal), [(first, "on".to_owned())]);
 }
 
+/// A wall clock that a test sets, in seconds.
+#[derive(Debug, Default)]
+struct Wall(AtomicU64);
+
+impl Clock for Wall {
+    fn wall_micros(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) * 1_000_000
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.wall_micros())
+    }
+}
+
+#[test]
+fn retention_keeps_all_that_is_younger() {
+    let (_dir, path) = place();
+    let wall = Arc::new(Wall::default());
+    let retention = Retention::all().age(Duration::from_secs(6));
+    let options = Options::new().retention(retention).clock(wall.clone());
+    let journal = options.open(&path).unwrap();
+    for second in 0..40u64 {
+        wall.0.store(second, Ordering::Relaxed);
+        match second % 2 {
+            0 => journal.rotate().unwrap(),
+            _ => assert_eq!(journal.append("x").unwrap(), second / 2),
+        }
+        // That one was appended at second 2 * first + 1.
+        assert_eq!(journal.first(), second.saturating_sub(6) / 2);
+    }
+}
+
+#[test]
+fn retention_keeps_as_many_bytes() {
+    let (_dir, path) = place();
+    let options = Options::new().segment(400);
+    let journal = options.retention(Retention::all().bytes(1500));
+    let journal = journal.open(&path).unwrap();
+    for text in numbers(0..300) {
+        journal.append(text).unwrap();
+        let stats = journal.stats();
+        let kept = stats.first == 0 || (1500..2400).contains(&stats.bytes);
+        assert!(kept, "{stats:?}");
+    }
+    assert!(journal.first() > 200);
+}
+
 #[test]
 fn an_expected_position_is_met_or_told() {
     let (_dir, path) = place();
@@ -164,6 +215,16 @@ fn an_expected_position_is_met_or_told() {
         })
     ));
     assert_eq!(journal.end(), 1);
+    // What counts is what was appended, written or not.
+    assert_eq!(journal.append_with("b", Durability::Memory).unwrap(), 1);
+    assert!(matches!(
+        journal.append_at(1, "c"),
+        Err(Error::PositionMismatch {
+            expected: 1,
+            actual: 2
+        })
+    ));
+    assert_eq!(journal.append_at(2, "c").unwrap(), 2);
 }
 
 #[test]

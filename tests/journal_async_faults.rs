@@ -120,6 +120,84 @@ fn a_failed_write_fails_its_group_alone() {
     (0..100).for_each(fail_at_will);
 }
 
+/// That call of a class fails, counted from now on.
+fn fail_once(dir: &FaultDirectory, class: Class, at: u64) {
+    dir.calm();
+    dir.fault(Fault {
+        kind: Kind::Fail(std::io::ErrorKind::Other),
+        class,
+        at,
+        sticky: false,
+    });
+}
+
+#[test]
+fn nothing_is_acknowledged_behind_what_is_waited_for() {
+    let dir = FaultDirectory::new(1);
+    let (journal, gate) = gated(&options().segment(1), &dir);
+    one_thread().block_on(soon("errors", async {
+        journal.append("a").await.unwrap();
+        gate.shut();
+        let mut ahead = Box::pin(journal.append_with("b", Durability::Written));
+        assert!(poll(ahead.as_mut(), Waker::noop()).is_none());
+        // That of its segment, before it is written.
+        until_among_others("a sync that hangs", || gate.holds_one()).await;
+        let mut memory = Box::pin(journal.append_with("c", Durability::Memory));
+        let taken = poll(memory.as_mut(), Waker::noop());
+        fail_once(&dir, Class::Write, 0);
+        gate.open();
+        assert!(taken.is_none(), "{taken:?}");
+        assert!(ahead.await.is_err() && memory.await.is_err());
+        assert_eq!(journal.append("d").await.unwrap(), 1);
+    }));
+    assert_eq!(held(&dir), ["a", "d"]);
+}
+
+#[test]
+fn nothing_is_acknowledged_while_the_journal_is_cut() {
+    let dir = FaultDirectory::new(1);
+    let (journal, gate) = gated(&options(), &dir);
+    one_thread().block_on(soon("the cut", async {
+        journal.append_all(["a", "b", "c"]).await.unwrap();
+        gate.shut();
+        let cutter = journal.journal().clone();
+        let cut = tokio::task::spawn_blocking(move || cutter.truncate_after(1));
+        until_among_others("a sync that hangs", || gate.holds_one()).await;
+        let mut memory = Box::pin(journal.append_with("B", Durability::Memory));
+        let taken = poll(memory.as_mut(), Waker::noop());
+        gate.open();
+        assert!(taken.is_none(), "{taken:?}");
+        cut.await.unwrap().unwrap();
+        assert_eq!(memory.await.unwrap(), 1);
+        journal.close().await.unwrap();
+    }));
+    assert_eq!(held(&dir), ["a", "B"]);
+}
+
+#[test]
+fn what_was_written_of_a_backlog_is_not_written_again() {
+    let dir = FaultDirectory::new(1);
+    let (journal, gate) = gated(&options().segment(1), &dir);
+    one_thread().block_on(soon("flushes", async {
+        journal.append("a").await.unwrap();
+        gate.shut();
+        journal.append_with("b", Durability::Memory).await.unwrap();
+        let mut flush = Box::pin(journal.flush());
+        assert!(poll(flush.as_mut(), Waker::noop()).is_none());
+        until_among_others("a sync that hangs", || gate.holds_one()).await;
+        journal.append_with("c", Durability::Memory).await.unwrap();
+        fail_once(&dir, Class::Write, 0);
+        gate.open();
+        assert!(flush.await.is_err());
+        // Of their segments the second.
+        fail_once(&dir, Class::Create, 1);
+        assert!(journal.flush().await.is_err());
+        assert_eq!(dir.fired(), 1);
+        assert_eq!(journal.append("d").await.unwrap(), 3);
+    }));
+    assert_eq!(held(&dir), ["a", "b", "c", "d"]);
+}
+
 #[test]
 fn a_failed_sync_is_everybodys_and_final() {
     for runtime in runtimes() {

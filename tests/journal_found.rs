@@ -6,6 +6,7 @@ mod journal_support;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
+use documentbuffer::Accept;
 use documentbuffer::journal::{Durability, Error, Journal, Options};
 use documentbuffer::store::fault::{
     Class, CrashPlan, Fault, FaultDirectory, Filler, Kind, Mode, Rng,
@@ -182,6 +183,26 @@ fn void_segments_that_could_not_be_removed_are_no_loss() {
         assert_eq!(journal.discard_before(3).unwrap(), 3);
         drop(journal);
         assert_eq!(texts(&open(&dir)), ["D"]);
+    }
+}
+
+#[test]
+fn void_segments_that_an_opening_removed_do_not_come_back() {
+    let dir = FaultDirectory::new(1);
+    let journal = open_with(&dir, &narrow());
+    journal.append("a").unwrap();
+    arm(&dir, Class::Remove, FAIL, true);
+    journal.truncate_after(0).unwrap();
+    for text in ["A", "B"] {
+        journal.append(text).unwrap();
+    }
+    drop(journal);
+    dir.calm();
+    let journal = open(&dir);
+    arm(&dir, Class::DirSync, FAIL, true);
+    assert!(journal.discard_before(1).is_err());
+    for found in after_power_cuts(&dir) {
+        assert!(found == ["A", "B"] || found == ["B"], "{found:?}");
     }
 }
 
@@ -378,4 +399,68 @@ fn segments_of_another_journal_cost_no_file() {
         other => panic!("{other:?}"),
     }
     assert_eq!(dir.view(), both);
+}
+
+#[test]
+fn whoever_wants_no_suspect_end_is_told_of_one() {
+    let dir = FaultDirectory::new(1);
+    let journal = open(&dir);
+    for text in ["first", "second", "third"] {
+        journal.append(text).unwrap();
+    }
+    drop(journal);
+    let (name, mut bytes) = dir.view().pop_first().unwrap();
+    let rotten = bytes.windows(6).position(|at| at == b"second").unwrap();
+    bytes[rotten] ^= 1;
+    let dir = FaultDirectory::from_image(1, Image::from([(name, bytes)]));
+    for accept in [Accept::NoSuspect, Accept::Strict] {
+        let opened = options().accept(accept).open_in(Arc::new(dir.clone()));
+        let told = matches!(opened, Err(Error::Suspect { records: 1, .. }));
+        assert!(told, "{accept:?}: {opened:?}");
+    }
+    assert_eq!(texts(&open(&dir)), ["first"]);
+}
+
+/// Put back from a copy, it is of this journal, whole, and as long; but not what the next one continues.
+#[test]
+fn a_segment_of_another_branch_is_told() {
+    let dir = FaultDirectory::new(1);
+    open(&dir).append("a").unwrap();
+    let other = FaultDirectory::from_image(1, dir.view());
+    for (dir, text) in [(&dir, "b"), (&other, "B")] {
+        let journal = open(dir);
+        journal.append(text).unwrap();
+        journal.rotate().unwrap();
+        journal.append("c").unwrap();
+    }
+    let (oldest, bytes) = other.view().pop_first().unwrap();
+    let mut image = dir.view();
+    assert_eq!(image[&oldest].len(), bytes.len());
+    image.insert(oldest, bytes);
+    let journal = open(&FaultDirectory::from_image(1, image));
+    let read: Result<Vec<_>, _> = journal.replay(0).unwrap().collect();
+    assert!(matches!(read, Err(Error::Segment { .. })), "{read:?}");
+    assert!(!journal.verify().unwrap().is_sound());
+}
+
+#[test]
+fn a_segment_of_another_branch_that_begins_elsewhere_is_named() {
+    let dir = FaultDirectory::new(1);
+    open(&dir).append("a").unwrap();
+    let other = FaultDirectory::from_image(1, dir.view());
+    let (ours, theirs) = (open(&dir), open(&other));
+    ours.rotate().unwrap();
+    theirs.truncate_after(0).unwrap();
+    for journal in [ours, theirs] {
+        journal.append("b").unwrap();
+        journal.rotate().unwrap();
+    }
+    let (second, bytes) = other.view().pop_first().unwrap();
+    let mut image = dir.view();
+    assert!(image.insert(second.clone(), bytes).is_some());
+    let opened = options().open_in(Arc::new(FaultDirectory::from_image(1, image)));
+    match opened {
+        Err(Error::OtherJournal { file }) => assert_eq!(file.to_str(), Some(&*second)),
+        other => panic!("{other:?}"),
+    }
 }
