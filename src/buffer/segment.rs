@@ -176,6 +176,16 @@ impl Block {
         (MARK_LEN + self.capacity).saturating_sub(self.end)
     }
 
+    /// Makes room for `capacity` bytes of records in all.
+    pub(crate) fn grow(&mut self, capacity: usize) -> Result<()> {
+        let mut larger = Block::new(capacity, None)?;
+        larger.end = larger.end.saturating_add(self.len());
+        larger.records_mut().copy_from_slice(self.records());
+        larger.documents = self.documents;
+        *self = larger;
+        Ok(())
+    }
+
     /// Keeps the oldest `len` bytes of records, which are `documents` documents.
     pub(crate) fn keep_oldest(&mut self, len: usize, documents: usize) {
         self.cut(len);

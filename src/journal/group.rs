@@ -124,14 +124,16 @@ impl Group {
         self.block.documents() > self.acknowledged
     }
 
-    /// Takes documents, if there is room for them. An empty group makes room for any.
-    pub(super) fn take(&mut self, documents: &Documents<'_>) -> Result<bool> {
-        let len = documents.len();
-        if self.block.room() < len {
-            if self.block.len() > 0 {
-                return Ok(false);
-            }
-            self.block = new_block(len)?;
+    /// Takes documents, if they are `most` bytes at the most with what is there. An empty group takes any.
+    pub(super) fn take(&mut self, documents: &Documents<'_>, most: usize) -> Result<bool> {
+        let have = self.block.len();
+        let needed = have.saturating_add(documents.len());
+        if have > 0 && needed > most {
+            return Ok(false);
+        }
+        if self.block.room() < documents.len() {
+            let doubled = have.saturating_mul(2).min(most);
+            (self.block.grow(needed.max(doubled))).map_err(|_| no_memory(needed))?;
         }
         documents.put(&mut self.block);
         Ok(true)
@@ -164,8 +166,10 @@ impl Group {
 }
 
 pub(super) fn new_block(capacity: usize) -> Result<Block> {
-    Block::new(capacity, None).map_err(|_| Error::TooLarge {
-        len: capacity as u64,
-        max: capacity as u64 / 2,
-    })
+    Block::new(capacity, None).map_err(|_| no_memory(capacity))
+}
+
+fn no_memory(len: usize) -> Error {
+    let len = len as u64;
+    Error::TooLarge { len, max: len / 2 }
 }

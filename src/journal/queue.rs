@@ -21,6 +21,9 @@ use super::stats::Counts;
 use crate::buffer::block::Block;
 use crate::buffer::format::Edge;
 
+/// Bytes of records that a block has room for at first: an opening should not pay for a whole queue.
+const FIRST: usize = 16 << 10;
+
 /// What readers in this process may see.
 #[derive(Clone)]
 pub(super) struct View {
@@ -76,6 +79,8 @@ pub(super) struct State {
     /// Acknowledged documents whose write failed, oldest first.
     backlog: VecDeque<Block>,
     spare: Option<Block>,
+    /// What a new block begins with; it grows with what it has to take.
+    first: usize,
     queue: usize,
     /// Somebody leads.
     pub(super) busy: bool,
@@ -106,9 +111,10 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(queue: usize, view: View) -> Result<State> {
         Ok(State {
-            gathering: Group::new(1, view.written, new_block(queue)?),
+            gathering: Group::new(1, view.written, new_block(FIRST)?),
             backlog: VecDeque::new(),
-            spare: Some(new_block(queue)?),
+            spare: None,
+            first: FIRST,
             queue,
             busy: false,
             barrier: false,
@@ -149,7 +155,7 @@ impl State {
         }
         let waited_for = self.flying || self.gathering.is_waited_for();
         let first = self.gathering.end();
-        if !self.gathering.take(documents)? {
+        if !self.gathering.take(documents, self.queue)? {
             return Ok(None);
         }
         if durability == Durability::Memory && !waited_for {
@@ -246,7 +252,7 @@ impl State {
     pub(super) fn depart(&mut self) -> Result<Work> {
         let block = match self.spare.take() {
             Some(block) => block,
-            None => match new_block(self.queue) {
+            None => match new_block(self.first) {
                 Ok(block) => block,
                 Err(error) => {
                     self.resting = true;
@@ -379,7 +385,7 @@ mod tests {
         let waker = Waker::noop().clone();
         let awaited = Awaited::Group(written.group);
         state.sleepers.insert((awaited, 0), waker);
-        (state.spare, state.queue) = (None, usize::MAX / 2);
+        (state.spare, state.first) = (None, usize::MAX / 2);
         assert!(matches!(state.depart(), Err(Error::TooLarge { .. })));
         assert!(matches!(state.outcome(&written), Some(Err(_))));
         assert!(matches!(state.outcome(&flush), Some(Err(_))));
@@ -387,7 +393,7 @@ mod tests {
         assert!(!state.calls_for_committer());
         assert_eq!(state.rouse().len(), 1);
 
-        state.queue = 1 << 10;
+        state.first = 1 << 10;
         let again = gather(&mut state, b"b", Durability::Written).unwrap();
         assert!(state.outcome(&again).is_none());
         let work = state.depart().unwrap();
