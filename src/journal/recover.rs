@@ -27,9 +27,6 @@ fn find(files: Files, options: &Options, span: &Span) -> Result<Writer> {
     if let Some(chain) = &found.chain {
         check(&files, chain, &found, options)?;
     }
-    // A process that died may have named a segment, and not made that durable: neither what is written to it
-    // nor what it makes void may come first.
-    files.sync()?;
     let mut random = options.buffer.random.clone();
     let Some(chain) = &found.chain else {
         clean(&files, &found)?;
@@ -109,16 +106,18 @@ pub(super) fn check_length(files: &Files, link: &Link) -> Result<()> {
 
 /// Removes what was never born, and what was cut away.
 fn clean(files: &Files, found: &Found) -> Result<()> {
+    if found.unborn.is_empty() && found.void.is_empty() {
+        return Ok(());
+    }
+    // What makes them void may not have been.
+    files.sync()?;
     for unborn in &found.unborn {
         files.remove(unborn)?;
     }
     for sequence in &found.void {
         files.remove(&name(*sequence))?;
     }
-    if !found.unborn.is_empty() || !found.void.is_empty() {
-        files.sync()?;
-    }
-    Ok(())
+    files.sync()
 }
 
 /// The live segment, and whether it may be gone on with.

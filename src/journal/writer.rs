@@ -40,6 +40,8 @@ pub(super) struct Writer {
     usable: bool,
     /// Whether the live segment may hold what a failed write was asked for.
     failed: bool,
+    /// Whether all names are durable: a process that died may have named a segment, and not made that so.
+    settled: bool,
     /// Segments that were cut away, and may not be removed yet.
     void: Vec<u64>,
     /// Positions below were synced by this handle, or sealed.
@@ -128,6 +130,7 @@ impl Writer {
             next_sequence: newest.saturating_add(1),
             usable,
             failed: false,
+            settled: false,
             void: Vec::new(),
             synced: 0,
             random,
@@ -187,12 +190,23 @@ impl Writer {
     }
 
     fn sync_live(&mut self) -> Result<()> {
+        self.settle()?;
         if self.synced == self.end() {
             return Ok(());
         }
         let synced = self.buffer.sync_blocks();
         synced.map_err(|source| self.live_error(source).last())?;
         self.synced = self.end();
+        Ok(())
+    }
+
+    /// Makes the names durable that were found: neither what is synced under them, nor a further segment, nor
+    /// the removal of one may be so before.
+    fn settle(&mut self) -> Result<()> {
+        if !self.settled {
+            self.files.sync().map_err(Error::last)?;
+            self.settled = true;
+        }
         Ok(())
     }
 
@@ -350,6 +364,7 @@ impl Writer {
     }
 
     fn discard(&mut self, position: u64) -> Result<u64> {
+        self.settle()?;
         // A gap in the numbers with one below it looks like a loss.
         self.remove_void()?;
         let goes = |link: &Link| link.end_position().is_some_and(|end| end <= position);

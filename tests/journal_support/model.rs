@@ -120,6 +120,8 @@ pub(crate) struct Oracle {
     pub(crate) now: Sequence,
     /// The first position that is kept stands in here: discarding was asked for, and may have begun.
     pub(crate) first: (u64, u64),
+    /// What a process that died had discarded; the next sync makes that durable.
+    unsettled: u64,
     /// Since the last good sync: what a power cut may leave.
     power: Vec<Sequence>,
     /// Since the last good flush: what the death of the process may leave.
@@ -136,6 +138,7 @@ impl Oracle {
             kill: vec![now.clone()],
             failed: Vec::new(),
             first: (first, first),
+            unsettled: first,
             now,
         }
     }
@@ -180,6 +183,7 @@ impl Oracle {
 
     pub(crate) fn discarded(&mut self, first: u64) {
         self.first = (first, first);
+        self.unsettled = first;
     }
 
     /// Everything is written. What a failed call asked for may still be found.
@@ -192,6 +196,7 @@ impl Oracle {
         self.failed.clear();
         self.flushed();
         self.power.clone_from(&self.kill);
+        self.first.0 = self.first.0.max(self.unsettled);
     }
 
     /// A failed sync took back what the next process would have seen.
@@ -215,12 +220,13 @@ impl Oracle {
         self.judge("a power cut", found, &self.power)
     }
 
-    /// What the next process finds. What it has opened is durable as far as names go.
+    /// What the next process finds. Nothing of it is durable before its first sync.
     pub(crate) fn after_kill(&mut self, found: &Found) -> Outcome<()> {
         let now = self.judge("the death of the process", found, &self.kill)?;
         self.kill = vec![now.clone()];
         self.failed.clear();
-        self.first = (found.first, found.first);
+        self.first.1 = found.first;
+        self.unsettled = found.first;
         if !self.power.contains(&now) {
             self.power.push(now.clone());
         }
