@@ -47,6 +47,25 @@ fn writers() {
     check_held(&held(&dir), &said, &["memory", "synced"]);
 }
 
+/// What was acknowledged in memory only is replayed, also while others' documents are on their way.
+fn readers() {
+    let world = World::new();
+    let mut writers: Vec<_> = (0..2).map(|n| appender(&world, n, 3)).collect();
+    for n in 2..4 {
+        let journal = world.journal.clone();
+        writers.push(thread::spawn(move || {
+            let said = Said::append(&journal, n, 0, 5, Durability::Memory);
+            let mut replay = journal.replay(said.position()).unwrap();
+            let found = replay.next().unwrap().expect("acknowledged");
+            assert_eq!(found.bytes, said.text.as_bytes());
+            vec![said]
+        }));
+    }
+    let said = join_all(writers);
+    let dir = world.close();
+    check_held(&held(&dir), &said, &[]);
+}
+
 /// A write fails once.
 fn failing_writes() {
     let world = World::new();
@@ -356,6 +375,7 @@ macro_rules! models {
 
 models! {
     writers
+    readers
     failing_writes
     full_disk
     failing_sync
