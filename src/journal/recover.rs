@@ -104,20 +104,19 @@ pub(super) fn check_length(files: &Files, link: &Link) -> Result<()> {
     })
 }
 
-/// Removes what was never born, and what was cut away.
+/// Removes what was never born, and what was cut away. Should a power cut bring it back it is as void as it was.
 fn clean(files: &Files, found: &Found) -> Result<()> {
-    if found.unborn.is_empty() && found.void.is_empty() {
-        return Ok(());
+    if !found.void.is_empty() {
+        // What makes them void may not be durable.
+        files.sync()?;
     }
-    // What makes them void may not have been.
-    files.sync()?;
     for unborn in &found.unborn {
         files.remove(unborn)?;
     }
     for sequence in &found.void {
         files.remove(&name(*sequence))?;
     }
-    files.sync()
+    Ok(())
 }
 
 /// The live segment, and whether it may be gone on with.

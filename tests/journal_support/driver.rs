@@ -134,10 +134,12 @@ impl Driver {
         let (least, most) = self.oracle.first;
         if let Some(bytes) = self.retain {
             let cut = matches!(op, Op::Truncate(_) | Op::Cut(_) | Op::Discard(_));
-            if first > least && !cut && self.journal.stats().bytes < bytes {
+            // What an earlier process discarded is another matter.
+            let before = least.max(self.oracle.unsettled);
+            if first > before && !cut && self.journal.stats().bytes < bytes {
                 return Err(format!("after {op:?} less than {bytes} bytes are kept"));
             }
-            if first > least {
+            if first > before {
                 self.disturbed();
                 self.oracle.first = (first, first.max(most));
             }

@@ -121,7 +121,7 @@ pub(crate) struct Oracle {
     /// The first position that is kept stands in here: discarding was asked for, and may have begun.
     pub(crate) first: (u64, u64),
     /// What a process that died had discarded; the next sync makes that durable.
-    unsettled: u64,
+    pub(crate) unsettled: u64,
     /// Since the last good sync: what a power cut may leave.
     power: Vec<Sequence>,
     /// Since the last good flush: what the death of the process may leave.
