@@ -55,14 +55,19 @@ pub fn recovery(dir: &Path) -> R<()> {
             })?;
         }
         let (best, median) = opening(&path)?;
-        println!("| {sealed} | {best:.0?} | {median:.0?} |");
+        println!(
+            "| {sealed} | {} us | {} us |",
+            best.as_micros(),
+            median.as_micros()
+        );
     }
     {
         let journal = Options::new().segment(SEGMENT).open(&path)?;
         journal.discard_before(journal.end())?;
     }
     let (best, median) = opening(&path)?;
-    println!("| 0, the others discarded | {best:.0?} | {median:.0?} |");
+    let (best, median) = (best.as_micros(), median.as_micros());
+    println!("| 0, the others discarded | {best} us | {median} us |");
     Ok(std::fs::remove_dir_all(&path)?)
 }
 
