@@ -12,7 +12,7 @@ impl Options {
     /// Opens the journal in the directory at `path`, which is made if it is not there, and takes its lock.
     ///
     /// Reads the heads of all segments and the whole of the live one. Durable on return: the directory, its
-    /// first segment, and nothing else.
+    /// first segment, and nothing else; what it found is so with the first sync.
     ///
     /// # Errors
     ///
