@@ -320,10 +320,7 @@ impl Journal {
     ///
     /// [`Error::Discarded`], [`Error::BeyondEnd`]; else as [`flush`](Journal::flush).
     pub fn follow(&self, from: u64) -> Result<Follower> {
-        let durability = self.owner.durability.max(Durability::Written);
-        self.core().flush(durability)?;
-        let (files, core) = (self.owner.files.clone(), self.owner.core.clone());
-        Follower::inside(files, core, durability, |_| Place::Position(from))
+        self.follower(Place::Position(from))
     }
 
     /// Hands over what stands behind `cursor`, and then what is to come, as [`follow`](Journal::follow) does.
@@ -336,10 +333,14 @@ impl Journal {
     ///
     /// [`Error::ForeignCursor`], and as [`follow`](Journal::follow).
     pub fn resume(&self, cursor: &Cursor) -> Result<Follower> {
+        self.follower(Place::Behind(*cursor))
+    }
+
+    fn follower(&self, place: Place) -> Result<Follower> {
         let durability = self.owner.durability.max(Durability::Written);
         self.core().flush(durability)?;
         let (files, core) = (self.owner.files.clone(), self.owner.core.clone());
-        Follower::inside(files, core, durability, |_| Place::Behind(*cursor))
+        Follower::inside(files, core, durability, |_| place)
     }
 
     /// Reads everything that is written, and says what is wrong, if anything is.

@@ -11,7 +11,7 @@ use super::cursor::Cursor;
 use super::error::{Error, Result};
 use super::events::{Events, Reading};
 use super::files::Files;
-use super::follow::{Follower, Place, Step};
+use super::follow::{Follower, Place, Step, visible};
 use super::options::Durability;
 use super::queue::View;
 use super::sync::Arc;
@@ -270,13 +270,7 @@ impl<E> Subscription<E> {
         if self.missed > 0 || self.follower.position() < self.until {
             return;
         }
-        let durable = {
-            let state = self.core.lock();
-            match self.durability {
-                Durability::Synced => state.view.synced,
-                _ => state.view.written,
-            }
-        };
+        let durable = visible(&self.core.lock().view, self.durability);
         if durable.saturating_sub(self.follower.position()) > most {
             self.until = durable.saturating_sub(most);
             self.told = Some(self.follower.cursor());
