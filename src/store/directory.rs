@@ -89,7 +89,8 @@ pub trait Directory: Send + Sync {
     /// After an error nothing may be believed about what was done since the last good sync.
     fn sync(&self) -> io::Result<()>;
 
-    /// The exclusive right to write here, without waiting, until what is returned is dropped.
+    /// The exclusive right to write here, until what is returned is dropped; waits some milliseconds at the
+    /// most.
     ///
     /// # Errors
     ///

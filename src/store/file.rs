@@ -73,7 +73,7 @@ impl FileStore {
     /// Opens the file at `path` for reading and writing, and creates it if it is not there.
     ///
     /// Nothing in it changes. On return the lock is held, and the directory entry of a new file is
-    /// durable (on Windows that is left to the system). Does not wait for the lock.
+    /// durable (on Windows that is left to the system). Waits 20 ms for the lock at the most.
     ///
     /// # Errors
     ///
