@@ -2,10 +2,11 @@
 
 #![cfg(all(feature = "tracing", feature = "serde"))]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::{self, ThreadId};
 
 use documentbuffer::journal::json::Json;
 use documentbuffer::journal::{Durability, Journal, Options, Replayed, State};
@@ -37,8 +38,27 @@ impl Visit for Told {
     }
 }
 
+/// What was told, by each thread.
 #[derive(Clone, Default)]
-struct Listener(Arc<Mutex<Vec<Told>>>);
+struct Listener(Arc<Mutex<HashMap<ThreadId, Vec<Told>>>>);
+
+impl Listener {
+    fn hear(&self, told: Option<Told>) {
+        let mut heard = self.0.lock().unwrap();
+        heard
+            .entry(thread::current().id())
+            .or_default()
+            .extend(told);
+    }
+}
+
+/// One for all threads, for good: those that come and go for a thread are missed by spans of the others.
+static LISTENER: LazyLock<Listener> = LazyLock::new(|| {
+    let listener = Listener::default();
+    let subscriber = tracing_subscriber::registry().with(listener.clone());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    listener
+});
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
@@ -66,23 +86,22 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Listener {
         let within = context.event_span(event).map(|span| span.name());
         let within = within.unwrap_or_default().to_owned();
         told.fields.insert("within".to_owned(), within);
-        self.0.lock().unwrap().push(told);
+        self.hear(Some(told));
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let span = context.span(&id).unwrap();
         let told = span.extensions_mut().remove::<Told>();
-        self.0.lock().unwrap().extend(told);
+        self.hear(told);
     }
 }
 
 /// What `act` on this thread told, in the order in which it ended.
 fn listen(act: impl FnOnce()) -> Vec<Told> {
-    let listener = Listener::default();
-    let subscriber = tracing_subscriber::registry().with(listener.clone());
-    tracing::subscriber::with_default(subscriber, act);
-    let told = listener.0.lock().unwrap();
-    told.clone()
+    let own = || LISTENER.0.lock().unwrap().remove(&thread::current().id());
+    own();
+    act();
+    own().unwrap_or_default()
 }
 
 fn named<'a>(told: &'a [Told], name: &str) -> Vec<&'a Told> {
