@@ -52,6 +52,12 @@
 //! | `journal::json` | `serde` | events and snapshots in JSON |
 //! | `journal::asynchronous` | `tokio` | appends as futures, following as a stream |
 //! | (spans of `journal`) | `tracing` | `recover`, `commit`, `rotate`, `truncate`, `discard`, with bytes, documents and waiters |
+//! | `write_behind` | `write-behind` | counters that owe nothing to a slow sink |
+//! | `tier` | `tier` | stores of values by key, fast or slow, behind one trait |
+//! | `tier::memory` | `memory` | a tier in memory, of bounded size |
+//! | `tier::redb`, `write_behind::redb` | `redb` | a tier in a redb file; a sink there that applies a batch once |
+//! | (metrics of `tier`) | `metrics` | through the facade `metrics` |
+//! | `chain` | `chain` | tiers from fast to slow, as one |
 //! | `store::mmap` | `mmap` | a file read without copies |
 //! | `store::fault`, `store::conformance` | `testing` | for authors of stores |
 //! | the program `docbuf` | `cli` | looks into, checks and repairs a log or a journal |
@@ -59,13 +65,14 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod buffer;
-#[doc = include_str!("durability.md")]
-pub mod durability {}
-#[cfg(feature = "journal")]
+#[cfg(any(feature = "journal", feature = "tier"))]
 pub mod clock;
+pub mod durability;
 #[cfg(feature = "journal")]
 pub mod journal;
 pub mod store;
+#[cfg(feature = "tier")]
+pub mod tier;
 
 pub use buffer::*;
 pub use store::{FileStore, ReadWriteSeekString, Store};

