@@ -68,6 +68,8 @@ pub mod buffer;
 #[cfg(any(feature = "journal", feature = "tier"))]
 pub mod clock;
 pub mod durability;
+#[cfg(feature = "tier")]
+pub mod generation;
 #[cfg(feature = "journal")]
 pub mod journal;
 pub mod store;

@@ -1,0 +1,480 @@
+//! "Store it only if nothing was written since": the one cure for answers computed from an old view.
+//!
+//! Whoever loads, refreshes or copies a value takes a [`Token`] of its key *before* looking, and stores what
+//! came of it only in a landing that finds the token live. Any write or removal of the key kills its tokens,
+//! at the moment it is requested; while one is requested and not over, every new token is dead from the
+//! start. Writes and landings of one key take turns, in the order in which they were asked for.
+//!
+//! ```text
+//!   reader   token ── look below: old ─────────────────────── land: None, the old value is dropped
+//!   writer              write (kills the token) ── its turn: new ── over
+//! ```
+//!
+//! This reaches as far as the writes that pass through one [`Generations`], so it does not see those of
+//! another process. No lock is held while anybody waits, wakers are called under none, and memory is taken
+//! only for keys of which somebody has a token, a turn, or waits for one.
+
+mod sync;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+
+const SHARDS: usize = 32;
+
+/// Who may store what under a key; cheap to clone, and all clones are the same.
+///
+/// # Examples
+///
+/// ```
+/// use documentbuffer::generation::Generations;
+///
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+/// # runtime.block_on(async {
+/// let generations = Generations::new();
+/// let early = generations.token("alice");
+/// let turn = generations.write("alice").await; // Whatever `early` has seen is old from here on.
+/// drop(turn);
+/// assert!(generations.land(early).await.is_none());
+///
+/// let late = generations.token("alice");
+/// assert!(generations.land(late).await.is_some());
+/// assert!(generations.is_empty());
+/// # });
+/// ```
+#[derive(Clone, Default)]
+pub struct Generations(Arc<Inner>);
+
+struct Inner {
+    shards: Vec<Mutex<Shard>>,
+    marks: Mutex<BTreeSet<u64>>,
+    /// How many of them there are, for those who end a write.
+    alive: AtomicUsize,
+    /// Goes on with each mark.
+    sequence: AtomicU64,
+}
+
+#[derive(Default)]
+struct Shard {
+    keys: HashMap<Arc<str>, Slot>,
+    /// The sequence at which a key was last written, while there are marks.
+    written: HashMap<Arc<str>, u64>,
+}
+
+/// A key of which there are tokens, a turn, or somebody who waits for one.
+#[derive(Default)]
+struct Slot {
+    /// Goes on with each write that is requested.
+    generation: u64,
+    tokens: usize,
+    /// Writes that are requested and not over.
+    writes: usize,
+    tickets: u64,
+    /// Who comes when, by ticket; it is the first one's turn.
+    queue: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    ticket: u64,
+    waker: Option<Waker>,
+}
+
+impl Default for Inner {
+    fn default() -> Inner {
+        Inner {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            marks: Mutex::default(),
+            alive: AtomicUsize::new(0),
+            sequence: AtomicU64::new(0),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inner {
+    fn shard(&self, key: &str) -> MutexGuard<'_, Shard> {
+        // The same for each run, so that a schedule can be repeated; the maps have random keys of their own.
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let at = hasher.finish() % SHARDS as u64;
+        lock(&self.shards[at as usize])
+    }
+}
+
+impl Shard {
+    fn slot(&mut self, key: Arc<str>) -> (Arc<str>, &mut Slot) {
+        let entry = self.keys.entry(key);
+        let key = entry.key().clone();
+        (key, entry.or_default())
+    }
+
+    fn is_live(&self, key: &str, claim: &Claim) -> bool {
+        let slot = self.keys.get(key);
+        match claim {
+            Claim::Token(token) => token.is_of(slot),
+            Claim::Mark(mark) => {
+                let written = self.written.get(key);
+                slot.is_none_or(|slot| slot.writes == 0)
+                    && written.is_none_or(|written| *written < mark.sequence)
+            }
+        }
+    }
+
+    fn forget_if_idle(&mut self, key: &str) {
+        let idle = |slot: &Slot| slot.tokens == 0 && slot.queue.is_empty();
+        if self.keys.get(key).is_some_and(idle) {
+            self.keys.remove(key);
+        }
+    }
+}
+
+impl Generations {
+    /// Nobody has anything yet.
+    pub fn new() -> Generations {
+        Generations::default()
+    }
+
+    /// A token, to be taken before the work starts whose answer it guards.
+    ///
+    /// It is dead from the start while a write of the key is requested and not over.
+    pub fn token(&self, key: &str) -> Token {
+        let mut shard = self.0.shard(key);
+        let (key, slot) = shard.slot(key.into());
+        let generation = (slot.writes == 0).then_some(slot.generation);
+        slot.tokens += usize::from(generation.is_some());
+        drop(shard);
+        Token {
+            inner: self.0.clone(),
+            key,
+            generation,
+        }
+    }
+
+    /// Asks for a turn to write or remove what is under `key`.
+    ///
+    /// The call itself, not the first poll, takes the place in the queue and kills the tokens of the key.
+    /// Dropping the future gives the place up; the tokens stay dead.
+    pub fn write(&self, key: &str) -> Write {
+        Write {
+            place: Some(self.place(key.into(), true)),
+        }
+    }
+
+    /// Asks for a turn to store what was seen under a token.
+    ///
+    /// The call takes the place in the queue; the answer is `None` where the token is dead by then, or is
+    /// of other generations. A landing kills no tokens.
+    pub fn land(&self, token: Token) -> Landing {
+        let own = Arc::ptr_eq(&self.0, &token.inner);
+        let key = token.key.clone();
+        self.landing(key, Claim::Token(token), own)
+    }
+
+    /// Marks the start of a batch whose keys are not known yet. See [`land_since`](Generations::land_since).
+    ///
+    /// While a mark is kept, each key written takes memory.
+    pub fn mark(&self) -> Mark {
+        let mut marks = lock(&self.0.marks);
+        // In this order: who ends a write and sees no mark has ended before the batch began.
+        self.0.alive.fetch_add(1, Ordering::SeqCst);
+        let sequence = self.0.sequence.fetch_add(1, Ordering::SeqCst) + 1;
+        marks.insert(sequence);
+        drop(marks);
+        Mark(Arc::new(Marked {
+            inner: self.0.clone(),
+            sequence,
+        }))
+    }
+
+    /// Asks for a turn to store what was seen under a mark: `None` where a write of the key was under way
+    /// at the mark or was requested since.
+    pub fn land_since(&self, mark: &Mark, key: &str) -> Landing {
+        let own = Arc::ptr_eq(&self.0, &mark.0.inner);
+        self.landing(key.into(), Claim::Mark(mark.0.clone()), own)
+    }
+
+    fn landing(&self, key: Arc<str>, claim: Claim, own: bool) -> Landing {
+        let live = own && self.0.shard(&key).is_live(&key, &claim);
+        Landing {
+            place: live.then(|| self.place(key, false)),
+            claim,
+        }
+    }
+
+    fn place(&self, key: Arc<str>, writes: bool) -> Place {
+        let mut shard = self.0.shard(&key);
+        let (key, slot) = shard.slot(key);
+        if writes {
+            slot.writes += 1;
+            slot.generation += 1;
+        }
+        let ticket = slot.tickets;
+        slot.tickets += 1;
+        let waker = None;
+        slot.queue.push_back(Waiter { ticket, waker });
+        drop(shard);
+        Place {
+            inner: self.0.clone(),
+            key,
+            ticket,
+            writes,
+        }
+    }
+
+    /// Keys of which something is remembered.
+    pub fn len(&self) -> usize {
+        let shards = self.0.shards.iter().map(lock);
+        shards
+            .map(|shard| shard.keys.len() + shard.written.len())
+            .sum()
+    }
+
+    /// Whether nothing is remembered of any key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl fmt::Debug for Generations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Generations")
+            .field("keys", &self.len())
+            .finish()
+    }
+}
+
+/// That nothing was written under a key since it was taken, as long as it lives. Dropping it frees it.
+pub struct Token {
+    inner: Arc<Inner>,
+    key: Arc<str>,
+    /// None where it was dead from the start.
+    generation: Option<u64>,
+}
+
+impl Token {
+    /// Whether a landing would find it live if its turn were now.
+    pub fn is_live(&self) -> bool {
+        let shard = self.inner.shard(&self.key);
+        self.is_of(shard.keys.get(&self.key))
+    }
+
+    fn is_of(&self, slot: Option<&Slot>) -> bool {
+        self.generation.is_some() && slot.map(|slot| slot.generation) == self.generation
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+}
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        let mut shard = self.inner.shard(&self.key);
+        if self.generation.is_some()
+            && let Some(slot) = shard.keys.get_mut(&self.key)
+        {
+            slot.tokens -= 1;
+        }
+        shard.forget_if_idle(&self.key);
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("live", &self.is_live())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The moment when a batch began. A clone is the same mark; it ends with the last one.
+#[derive(Clone)]
+pub struct Mark(Arc<Marked>);
+
+struct Marked {
+    inner: Arc<Inner>,
+    sequence: u64,
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        // Held to the end, so that nobody marks while records go.
+        let mut marks = lock(&self.inner.marks);
+        marks.remove(&self.sequence);
+        self.inner.alive.fetch_sub(1, Ordering::SeqCst);
+        let oldest = marks.first().copied();
+        if oldest.is_some_and(|oldest| oldest < self.sequence) {
+            return;
+        }
+        for shard in &self.inner.shards {
+            let keep = |written: u64| oldest.is_some_and(|oldest| written >= oldest);
+            lock(shard).written.retain(|_, written| keep(*written));
+        }
+    }
+}
+
+impl fmt::Debug for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Mark").field(&self.0.sequence).finish()
+    }
+}
+
+/// What a landing stands on.
+enum Claim {
+    Token(Token),
+    Mark(Arc<Marked>),
+}
+
+/// A place in the queue of a key; dropping it leaves the queue.
+struct Place {
+    inner: Arc<Inner>,
+    key: Arc<str>,
+    ticket: u64,
+    writes: bool,
+}
+
+impl Place {
+    /// Whether its turn has come; if not, `waker` is called when it has. A claim that died ends the wait.
+    fn poll(&self, waker: &Waker, claim: Option<&Claim>) -> Poll<bool> {
+        // Cloned, and what it replaces dropped, outside the lock: wakers are not ours.
+        let mut waker = Some(waker.clone());
+        let mut shard = self.inner.shard(&self.key);
+        if claim.is_some_and(|claim| !shard.is_live(&self.key, claim)) {
+            return Poll::Ready(false);
+        }
+        let Some(slot) = shard.keys.get_mut(&self.key) else {
+            return Poll::Ready(false);
+        };
+        if slot
+            .queue
+            .front()
+            .is_some_and(|first| first.ticket == self.ticket)
+        {
+            return Poll::Ready(true);
+        }
+        let own = slot
+            .queue
+            .binary_search_by_key(&self.ticket, |other| other.ticket);
+        if let Some(own) = own.ok().and_then(|own| slot.queue.get_mut(own)) {
+            std::mem::swap(&mut own.waker, &mut waker);
+        }
+        drop(shard);
+        Poll::Pending
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shard = self.inner.shard(&self.key);
+        let mut next = None;
+        let mut own = None;
+        if let Some(slot) = shard.keys.get_mut(&self.key) {
+            if let Ok(at) = slot
+                .queue
+                .binary_search_by_key(&self.ticket, |other| other.ticket)
+            {
+                own = slot.queue.remove(at);
+                let first = slot.queue.front_mut().filter(|_| at == 0);
+                next = first.and_then(|first| first.waker.take());
+            }
+            slot.writes -= usize::from(self.writes);
+        }
+        if self.writes && self.inner.alive.load(Ordering::SeqCst) > 0 {
+            let sequence = self.inner.sequence.load(Ordering::SeqCst);
+            shard.written.insert(self.key.clone(), sequence);
+        }
+        shard.forget_if_idle(&self.key);
+        drop(shard);
+        drop(own);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+/// The turn of whoever writes or lands under a key; dropping it passes it on.
+#[must_use = "the turn is over when it is dropped"]
+pub struct Turn {
+    place: Place,
+}
+
+impl Turn {
+    /// The key whose turn it is.
+    pub fn key(&self) -> &str {
+        &self.place.key
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn")
+            .field("writes", &self.place.writes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A write that waits for its [`Turn`].
+#[must_use = "dropping it gives its place in the queue up"]
+pub struct Write {
+    place: Option<Place>,
+}
+
+impl Future for Write {
+    type Output = Turn;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turn> {
+        let place = self.place.take().expect("not polled after its end");
+        match place.poll(context.waker(), None) {
+            Poll::Ready(_) => Poll::Ready(Turn { place }),
+            Poll::Pending => {
+                self.place = Some(place);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Write").finish_non_exhaustive()
+    }
+}
+
+/// A landing that waits for its [`Turn`], or to hear that there is none.
+#[must_use = "dropping it gives its place in the queue up"]
+pub struct Landing {
+    place: Option<Place>,
+    claim: Claim,
+}
+
+impl Future for Landing {
+    type Output = Option<Turn>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Turn>> {
+        let Some(place) = self.place.take() else {
+            return Poll::Ready(None);
+        };
+        match place.poll(context.waker(), Some(&self.claim)) {
+            Poll::Ready(live) => Poll::Ready(live.then_some(Turn { place })),
+            Poll::Pending => {
+                self.place = Some(place);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Landing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Landing").finish_non_exhaustive()
+    }
+}
