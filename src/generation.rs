@@ -183,7 +183,7 @@ impl Generations {
     /// While a mark is kept, each key written takes memory.
     pub fn mark(&self) -> Mark {
         let mut marks = lock(&self.0.marks);
-        // In this order: who ends a write and sees no mark has ended before the batch began.
+        // Both before the batch begins: who ends a write and sees too little has ended before it.
         self.0.alive.fetch_add(1, Ordering::SeqCst);
         let sequence = self.0.sequence.fetch_add(1, Ordering::SeqCst) + 1;
         marks.insert(sequence);

@@ -65,6 +65,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod buffer;
+#[cfg(feature = "chain")]
+pub mod chain;
 #[cfg(any(feature = "journal", feature = "tier"))]
 pub mod clock;
 pub mod durability;
