@@ -21,7 +21,8 @@
 //!   copies up however late, levels that evict, callers that were dropped, levels that fail, and chains as
 //!   levels of chains.
 //! * It holds after the death of the process too, as far as the truth keeps what it acknowledged.
-//! * Writes of a key take place in the order in which they were asked for, at the first poll.
+//! * Writes of a key take place in the order in which they were asked for: at the first poll, or, where so
+//!   many are under way that they wait ([`Builder::writes`]), at the poll that finds room.
 //! * A write belongs to nobody's future: once begun it goes on to its end, whoever is dropped.
 //! * While a write is under way, a read may find the old value after another found the new one.
 //!

@@ -3,6 +3,7 @@
 
 #![allow(dead_code)]
 
+pub(crate) mod history;
 pub(crate) mod random;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -238,7 +239,7 @@ impl Fake {
         }
     }
 
-    /// The process dies: what is on its way may be made or not.
+    /// What was given up is never made.
     pub(crate) fn lose_late(&self) {
         self.state().late.clear();
     }
@@ -299,7 +300,8 @@ impl Fake {
                 gate.pass().await;
                 answer
             }
-            Act::Panic => panic!("by order"),
+            // Without a word of the panic hook.
+            Act::Panic => std::panic::resume_unwind(Box::new("by order")),
         };
         yields(behind).await;
         answer
@@ -371,10 +373,10 @@ impl Tier for Fake {
             _ => Class::Put,
         };
         let key = key.as_str();
-        // What was given up before comes before.
-        self.state().land(&self.0, key);
         let effect = |late: bool| {
             let mut state = self.state();
+            // What was given up before comes before.
+            state.land(&self.0, key);
             if late {
                 state.late.insert(key.to_owned(), (op.clone(), when));
                 return Ok(Applied::Done);
