@@ -347,6 +347,33 @@ fn an_unknown_outcome_ends_with_a_read_where_the_truth_can_tell() {
     });
 }
 
+/// A read that began while the outcome was unknown is late, and the doubt is gone when it comes.
+#[test]
+fn what_was_read_in_doubt_is_not_copied_up_when_the_doubt_is_over() {
+    run(async {
+        let (top, truth) = (volatile("top"), able("truth", Durability::Synced));
+        let chain = chain_of(&[top.clone(), truth.clone()]);
+        chain.put("k", "old").await.unwrap();
+        truth.next(Class::Remove, Act::Late);
+        assert!(chain.remove("k").await.unwrap_err().is_unknown());
+        let gate = truth.hold_behind(Class::Get);
+        let reader = spawn({
+            let chain = chain.clone();
+            async move { read(&chain, "k").await }
+        });
+        gate.reached().await;
+        assert_eq!(read(&chain, "k").await.as_deref(), Some("old"));
+        while chain.stats()[1].suspects > 0 {
+            yields(1).await;
+        }
+        gate.open();
+        assert_eq!(reader.await.unwrap().as_deref(), Some("old"));
+        idle(&chain).await;
+        assert_eq!(top.holds("k"), None);
+        assert_eq!(read(&chain, "k").await, None);
+    });
+}
+
 /// Which levels failed how, and what each has then.
 #[test]
 fn a_failed_write_says_what_each_level_has() {

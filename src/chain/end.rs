@@ -68,9 +68,7 @@ impl Core {
         }
         self.truth.doubts.forget_all();
         for key in self.truth.doubts.keys() {
-            let turn = self.generations.write(key.as_key().as_str()).await;
             self.settle(&key).await;
-            drop(turn);
         }
         self.report(failures);
         first

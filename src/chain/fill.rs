@@ -51,31 +51,32 @@ impl Core {
             above.for_each(|(_, level)| count(&level.counts.refused));
             return;
         };
-        let mut failures = Vec::new();
         if self.truth.doubts.has(key.as_key()) {
             // What was found may be replaced yet, by a write that nobody waits for any more.
             above.for_each(|(_, level)| count(&level.counts.refused));
+            drop(turn);
             self.settle(&key).await;
-        } else {
-            for (at, level) in above {
-                let forced = force.has(at) || level.doubts.has(key.as_key());
-                if level.doubts.all() || (entry.is_none() && !forced) {
-                    continue;
+            return;
+        }
+        let mut failures = Vec::new();
+        for (at, level) in above {
+            let forced = force.has(at) || level.doubts.has(key.as_key());
+            if level.doubts.all() || (entry.is_none() && !forced) {
+                continue;
+            }
+            match self.put_up(at, key.as_key(), entry.clone(), forced).await {
+                Ok(Applied::Done) => {
+                    level.doubts.remove(&key);
+                    count(&level.counts.filled);
                 }
-                match self.put_up(at, key.as_key(), entry.clone(), forced).await {
-                    Ok(Applied::Done) => {
-                        level.doubts.remove(&key);
-                        count(&level.counts.filled);
-                    }
-                    Ok(Applied::Refused { .. }) => count(&level.counts.refused),
-                    Err(error) => {
-                        count(&level.counts.errors);
-                        let attempt = match entry {
-                            Some(_) => Attempt::Fill,
-                            None => Attempt::Repair,
-                        };
-                        failures.push(self.failure(&key, at, attempt, error));
-                    }
+                Ok(Applied::Refused { .. }) => count(&level.counts.refused),
+                Err(error) => {
+                    count(&level.counts.errors);
+                    let attempt = match entry {
+                        Some(_) => Attempt::Fill,
+                        None => Attempt::Repair,
+                    };
+                    failures.push(self.failure(&key, at, attempt, error));
                 }
             }
         }
@@ -102,18 +103,21 @@ impl Core {
 
     /// Ends the doubt about the truth where it can do conditions: a change that is always refused comes
     /// behind the write whose outcome is unknown.
-    pub(super) async fn settle(&self, key: &KeyBuf) -> bool {
+    pub(super) async fn settle(&self, key: &KeyBuf) {
         let truth = &self.truth;
-        if !truth.can.conditions {
-            return false;
+        if !truth.can.conditions || truth.doubts.all() {
+            return;
         }
-        let op = Op::Remove(OLDEST);
-        let call = truth.tier.write(key.as_key(), op, When::Is(NOBODYS));
-        let settled = contained(truth.name(), call).await.is_ok();
-        match settled {
-            true => truth.doubts.remove(key),
-            false => count(&truth.counts.errors),
+        // As a write, for what was read before is as old as if it were one.
+        let turn = self.generations.write(key.as_key().as_str()).await;
+        if truth.doubts.has(key.as_key()) {
+            let op = Op::Remove(OLDEST);
+            let call = truth.tier.write(key.as_key(), op, When::Is(NOBODYS));
+            match contained(truth.name(), call).await {
+                Ok(_) => truth.doubts.remove(key),
+                Err(_) => count(&truth.counts.errors),
+            }
         }
-        settled
+        drop(turn);
     }
 }

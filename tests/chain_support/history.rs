@@ -161,26 +161,35 @@ impl Told {
         self.writes.iter().filter(of_key)
     }
 
-    /// The writes that a read may have found.
+    /// The last write that was over before the read began, if any was made.
+    fn last(&self, read: &Read) -> Option<&Write> {
+        let over = |write: &&Write| write.outcome == Outcome::Made && write.end < read.start;
+        self.of(read.key)
+            .filter(over)
+            .max_by_key(|write| write.start)
+    }
+
+    /// The writes that a read may have found, oldest first.
     fn sources(&self, read: &Read) -> impl DoubleEndedIterator<Item = &Write> {
+        let after = self.last(read).map_or(0, |last| last.start);
         self.of(read.key).filter(move |write| {
-            write.value == read.value && write.start < read.end && write.outcome != Outcome::Clean
+            let time = (after..read.end).contains(&write.start);
+            time && write.value == read.value && write.outcome != Outcome::Clean
         })
+    }
+
+    /// Whether nothing was found since nothing was written yet.
+    fn before_all(&self, read: &Read) -> bool {
+        read.value.is_none() && self.last(read).is_none()
     }
 
     /// What was found was written, and not replaced by what was over before the read began.
     fn check_read(&self, read: &Read) {
-        let last = self
-            .of(read.key)
-            .filter(|write| write.outcome == Outcome::Made && write.end < read.start)
-            .max_by_key(|write| write.start);
-        let before = last.map_or(0, |last| last.start);
-        let mut sources = self.sources(read);
-        let fresh = sources.any(|write| write.start >= before);
-        let never = read.value.is_none() && last.is_none();
+        let found = self.before_all(read) || self.sources(read).next().is_some();
         assert!(
-            fresh || never,
-            "{read:?} is not what was written last: {last:?}"
+            found,
+            "{read:?} is not what was written last: {:?}",
+            self.last(read)
         );
     }
 
@@ -190,7 +199,7 @@ impl Told {
             let Some(found) = self.sources(first).next() else {
                 continue;
             };
-            if found.end >= first.start {
+            if found.end >= first.start || self.before_all(first) {
                 continue;
             }
             let later = self.reads.iter().filter(|later| {
