@@ -93,9 +93,10 @@ impl Core {
     ) -> Result<Applied> {
         let level = self.level(at);
         // Another process may have written there what is newer.
-        let when = match !forced && level.can.conditions {
-            true => When::Newer,
-            false => When::Always,
+        let when = match &entry {
+            _ if forced || !level.can.conditions => When::Always,
+            Some(entry) if entry.version.is_none() => When::Absent,
+            _ => When::Newer,
         };
         let op = entry.map_or(Op::Remove(OLDEST), Op::Put);
         contained(level.name(), level.tier.write(key, op, when)).await
