@@ -54,6 +54,7 @@
 //! | (spans of `journal`) | `tracing` | `recover`, `commit`, `rotate`, `truncate`, `discard`, with bytes, documents and waiters |
 //! | `write_behind` | `write-behind` | counters that owe nothing to a slow sink |
 //! | `tier` | `tier` | stores of values by key, fast or slow, behind one trait |
+//! | `generation` | `tier` | "store it only if nothing was written since" |
 //! | `tier::memory` | `memory` | a tier in memory, of bounded size |
 //! | `tier::redb`, `write_behind::redb` | `redb` | a tier in a redb file; a sink there that applies a batch once |
 //! | (metrics of `tier`) | `metrics` | through the facade `metrics` |

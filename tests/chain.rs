@@ -758,6 +758,37 @@ fn a_copy_up_does_not_replace_what_is_newer() {
     });
 }
 
+/// Somebody whose clock is ahead left something above: it is not what is found after a write.
+#[test]
+fn a_level_that_refuses_the_new_value_as_old_is_emptied() {
+    run(async {
+        let (top, truth) = (able("memory", Durability::Memory), durable("truth"));
+        let chain = Chain::new()
+            .tier(top.clone())
+            .tier(truth.clone())
+            .build()
+            .unwrap();
+        let ahead = Version {
+            fence: 9,
+            number: 9,
+        };
+        top.set("k", Entry::new("theirs").version(ahead));
+        chain.put("k", "ours").await.unwrap();
+        assert_eq!(read(&chain, "k").await.as_deref(), Some("ours"));
+        idle(&chain).await;
+        assert_eq!(top.holds("k").as_deref(), Some("ours"));
+        // It cannot even be emptied: as soon as it takes something, it takes what is true.
+        top.set("k", Entry::new("theirs").version(ahead));
+        top.fail(Class::Remove);
+        chain.put("k", "ours").await.unwrap();
+        assert_eq!(chain.stats()[0].suspects, 1);
+        assert_eq!(read(&chain, "k").await.as_deref(), Some("ours"));
+        idle(&chain).await;
+        assert_eq!(top.holds("k").as_deref(), Some("ours"));
+        assert_eq!(chain.stats()[0].suspects, 0);
+    });
+}
+
 /// A level that remembers removals takes what is copied up after a write that failed, or was refused.
 #[test]
 fn emptying_a_level_does_not_keep_copies_up_away() {

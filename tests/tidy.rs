@@ -75,6 +75,14 @@ const STORE: &[&[&str]] = &[
     &["file", "string", "mmap"],
 ];
 
+/// The files of `src/chain`, likewise.
+const CHAIN: &[&[&str]] = &[
+    &["options"],
+    &["write", "fill", "end"],
+    &["state"],
+    &["level", "report", "version", "contain"],
+];
+
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 70;
 
@@ -261,6 +269,11 @@ fn files_of_the_journal_import_downwards() {
 #[test]
 fn files_of_the_store_import_downwards() {
     check_order("store", STORE, &|_| true);
+}
+
+#[test]
+fn files_of_a_chain_import_downwards() {
+    check_order("chain", CHAIN, &|file| file == "options");
 }
 
 #[test]

@@ -113,6 +113,7 @@ use bytes::Bytes;
 use crate::generation::Generations;
 use crate::tier::{Applied, BoxTier, Capabilities, Entry, Key, KeyBuf, Kind, Op, Page, Result};
 use crate::tier::{Tier, When};
+use level::count;
 use state::{Core, Look};
 
 /// Tiers from fast to slow, as one; its fastest is of type `F`. Cheap to clone: all clones are the same chain.
@@ -215,14 +216,20 @@ impl<F: Tier> Tier for Chain<F> {
     ///
     /// The truth's, where no level has the key and the truth failed; [`Kind::Closed`].
     async fn get(&self, key: Key<'_>) -> Result<Option<Entry>> {
-        self.core.check_open()?;
-        match self.core.look(0, key, self.first.get(key)).await {
-            Look::Hit(entry) => Ok(Some(entry)),
-            Look::Failed(error) if self.core.uppers.is_empty() => Err(error),
-            _ if self.core.uppers.is_empty() => Ok(None),
-            // Boxed, so that a hit carries none of it.
-            top => Box::pin(self.core.descend(key, top)).await,
+        let core = &self.core;
+        core.check_open()?;
+        let top = core.top();
+        if core.passes_over(0, top, key) {
+            return Box::pin(core.descend(key, Look::Passed)).await;
         }
+        let answer = self.first.get(key).await;
+        if core.is_hit(&answer) {
+            // Handed on as it is: this is the path that must cost nothing.
+            count(&top.counts.hits);
+            return answer;
+        }
+        // Boxed, so that a hit carries none of it.
+        Box::pin(core.descend(key, core.seen(top, answer))).await
     }
 
     /// Changes what is under that key in all levels, on that condition of the truth.

@@ -240,7 +240,8 @@ impl<F> Builder<F> {
         self
     }
 
-    /// How many writes are under way at once (1024, at least 1); more of them wait.
+    /// How many writes are under way at once (1024, at least 1); more of them wait. One that waits for the
+    /// turn of its key is under way.
     pub fn writes(mut self, most: u32) -> Builder<F> {
         self.options.writes = most.max(1);
         self

@@ -51,6 +51,7 @@ pub(super) struct Bounded {
 
 impl Bounded {
     pub(super) fn new(most: u32) -> Bounded {
+        let most = most.min(1 << 24);
         let permits = Arc::new(Semaphore::new(most as usize));
         Bounded { permits, most }
     }
@@ -71,6 +72,16 @@ pub(super) enum Look {
     Failed(Error),
     /// It was not asked: what it has of the key is in doubt.
     Passed,
+}
+
+impl Look {
+    fn into_answer(self) -> Result<Option<Entry>> {
+        match self {
+            Look::Hit(entry) => Ok(Some(entry)),
+            Look::Failed(error) => Err(error),
+            Look::Miss | Look::Passed => Ok(None),
+        }
+    }
 }
 
 impl Core {
@@ -132,31 +143,37 @@ impl Core {
         }
     }
 
-    /// What a level answers, unless it is in doubt.
-    pub(super) async fn look(
-        &self,
-        at: usize,
-        key: Key<'_>,
-        get: impl Future<Output = Result<Option<Entry>>>,
-    ) -> Look {
-        let level = self.level(at);
-        // Before it is asked: whoever asks first and looks then may find the doubt just gone.
-        if at < self.uppers.len() && level.doubts.has(key) {
-            return Look::Passed;
-        }
-        match get.await {
-            Ok(Some(entry)) if self.is_live(&entry) => {
-                count(&level.counts.hits);
-                Look::Hit(entry)
-            }
-            Ok(_) => {
-                count(&level.counts.misses);
-                Look::Miss
-            }
-            Err(error) => {
-                count(&level.counts.errors);
-                Look::Failed(error)
-            }
+    /// The fastest level.
+    pub(super) fn top(&self) -> &Level {
+        self.uppers.first().unwrap_or(&self.truth)
+    }
+
+    /// Whether a level is not asked, since what it has of the key is in doubt.
+    ///
+    /// To be called before it is asked: whoever asks first and looks then may find the doubt just gone.
+    pub(super) fn passes_over(&self, at: usize, level: &Level, key: Key<'_>) -> bool {
+        level.doubts.has(key) && at < self.uppers.len()
+    }
+
+    pub(super) fn is_hit(&self, answer: &Result<Option<Entry>>) -> bool {
+        matches!(answer, Ok(Some(entry)) if self.is_live(entry))
+    }
+
+    /// What a level answered, counted.
+    pub(super) fn seen(&self, level: &Level, answer: Result<Option<Entry>>) -> Look {
+        let (counter, look) = match answer {
+            Ok(Some(entry)) if self.is_live(&entry) => (&level.counts.hits, Look::Hit(entry)),
+            Ok(_) => (&level.counts.misses, Look::Miss),
+            Err(error) => (&level.counts.errors, Look::Failed(error)),
+        };
+        count(counter);
+        look
+    }
+
+    async fn look(&self, at: usize, level: &Level, key: Key<'_>) -> Look {
+        match self.passes_over(at, level, key) {
+            true => Look::Passed,
+            false => self.seen(level, level.tier.get(key).await),
         }
     }
 
@@ -166,13 +183,16 @@ impl Core {
         key: Key<'_>,
         top: Look,
     ) -> Result<Option<Entry>> {
+        if self.uppers.is_empty() {
+            return top.into_answer();
+        }
         // Before any level below is asked: what it answers must not be stored over a later write.
         let token = self.generations.token(key.as_str());
         let mut force = Mask::default();
         force.note(0, &top);
         let mut last = top;
         for (at, level) in self.levels().enumerate().skip(1) {
-            last = self.look(at, key, level.tier.get(key)).await;
+            last = self.look(at, level, key).await;
             force.note(at, &last);
             if let Look::Hit(entry) = last {
                 self.versions.seen(entry.version);
@@ -181,15 +201,10 @@ impl Core {
             }
         }
         // What the truth says counts, whatever failed above it.
-        match last {
-            Look::Failed(error) => Err(error),
-            _ => {
-                if force.any() {
-                    self.fill(token, self.uppers.len(), None, force);
-                }
-                Ok(None)
-            }
+        if force.any() && !matches!(last, Look::Failed(_)) {
+            self.fill(token, self.uppers.len(), None, force);
         }
+        last.into_answer()
     }
 }
 
