@@ -644,6 +644,73 @@ fn a_level_with_too_many_suspects_is_suspended() {
     });
 }
 
+#[test]
+fn a_repair_takes_out_what_is_in_doubt() {
+    run(async {
+        let (top, truth) = (volatile("top"), able("truth", Durability::Synced));
+        let (chain, failures) = told(&[top.clone(), truth.clone()]);
+        for key in ["a", "b"] {
+            chain.put(key, "old").await.unwrap();
+        }
+        for class in [Class::Put, Class::Remove, Class::Remove] {
+            top.fail(class);
+        }
+        chain.put("a", "new").await.unwrap();
+        truth.next(Class::Put, Act::Late);
+        assert!(chain.put("b", "new").await.unwrap_err().is_unknown());
+        let stats = chain.stats();
+        assert_eq!((stats[0].suspects, stats[1].suspects), (2, 1));
+        chain.repair().await.unwrap();
+        let stats = chain.stats();
+        assert_eq!((stats[0].suspects, stats[1].suspects), (0, 0));
+        assert_eq!((top.holds("a"), top.holds("b")), (None, None));
+        for key in ["a", "b"] {
+            assert_eq!(read(&chain, key).await.as_deref(), Some("new"));
+        }
+        idle(&chain).await;
+        assert_eq!(top.holds("b").as_deref(), Some("new"));
+
+        // One that fails is told to who asked, and to who wants to know.
+        for class in [Class::Put, Class::Remove, Class::Remove] {
+            top.fail(class);
+        }
+        chain.put("a", "newer").await.unwrap();
+        let before = failures.lock().unwrap().len();
+        assert_eq!(chain.repair().await.unwrap_err().tier(), "top");
+        assert_eq!(failures.lock().unwrap().len(), before + 1);
+        assert_eq!(chain.stats()[0].suspects, 1);
+        chain.repair().await.unwrap();
+        assert_eq!(top.holds("a"), None);
+    });
+}
+
+/// Of the truth more is unknown than is remembered: nothing is copied up, until a repair.
+#[test]
+fn a_truth_with_too_much_unknown_is_asked_each_time() {
+    run(async {
+        let (top, truth) = (volatile("top"), able("truth", Durability::Synced));
+        let chain = Chain::new()
+            .suspects(0)
+            .tier(top.clone())
+            .tier(truth.clone())
+            .build()
+            .unwrap();
+        truth.next(Class::Put, Act::Late);
+        assert!(chain.put("k", "v").await.unwrap_err().is_unknown());
+        assert!(chain.stats()[1].suspended);
+        truth.set("other", documentbuffer::tier::Entry::new("o"));
+        assert_eq!(read(&chain, "other").await.as_deref(), Some("o"));
+        idle(&chain).await;
+        truth.land_late();
+        assert_eq!(read(&chain, "k").await.as_deref(), Some("v"));
+        assert_eq!((top.holds("k"), top.holds("other")), (None, None));
+        chain.repair().await.unwrap();
+        assert_eq!(read(&chain, "k").await.as_deref(), Some("v"));
+        idle(&chain).await;
+        assert_eq!(top.holds("k").as_deref(), Some("v"));
+    });
+}
+
 /// A level is in doubt while a read is under way.
 #[test]
 fn a_suspect_is_looked_for_before_the_level_is_asked() {

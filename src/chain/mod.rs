@@ -120,7 +120,7 @@ use state::{Core, Look};
 ///
 /// It needs a tokio runtime for writes, for copies up and to be closed. Durable when a write returns is what
 /// [`Capabilities`] say: what the truth keeps, or less where a level above it that outlives the process keeps
-/// less.
+/// less. Dropping the handles closes nothing: what is under way goes on to its end, as long as the runtime does.
 pub struct Chain<F: Tier = BoxTier> {
     /// The tier of level 0, its type known.
     first: Arc<F>,

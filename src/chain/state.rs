@@ -58,10 +58,9 @@ impl Bounded {
 
     /// Waits until nothing is under way, and lets nothing begin.
     pub(super) async fn drain(&self) {
-        // Closed already: it was drained.
         let all = self.permits.acquire_many(self.most).await;
-        drop(all);
         self.permits.close();
+        drop(all);
     }
 }
 
