@@ -55,8 +55,10 @@ struct Inner {
     marks: Mutex<BTreeSet<u64>>,
     /// How many of them there are, for those who end a write.
     alive: AtomicUsize,
-    /// Goes on with each mark.
+    /// Goes on with each mark, and whenever all are killed.
     sequence: AtomicU64,
+    /// Where it was then: the marks up to here are dead.
+    killed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -91,6 +93,7 @@ impl Default for Inner {
             marks: Mutex::default(),
             alive: AtomicUsize::new(0),
             sequence: AtomicU64::new(0),
+            killed: AtomicU64::new(0),
         }
     }
 }
@@ -122,7 +125,9 @@ impl Shard {
             Claim::Token(token) => token.is_of(slot),
             Claim::Mark(mark) => {
                 let written = self.written.get(key);
-                slot.is_none_or(|slot| slot.writes == 0)
+                let killed = mark.inner.killed.load(Ordering::SeqCst);
+                mark.sequence > killed
+                    && slot.is_none_or(|slot| slot.writes == 0)
                     && written.is_none_or(|written| *written < mark.sequence)
             }
         }
@@ -226,6 +231,19 @@ impl Generations {
             key,
             ticket,
             writes,
+        }
+    }
+
+    /// Kills all tokens and marks that are out, as a write of every key would.
+    pub fn kill_all(&self) {
+        let now = self.0.sequence.fetch_add(1, Ordering::SeqCst) + 1;
+        self.0.killed.fetch_max(now, Ordering::SeqCst);
+        for shard in &self.0.shards {
+            let mut shard = lock(shard);
+            shard
+                .keys
+                .values_mut()
+                .for_each(|slot| slot.generation += 1);
         }
     }
 

@@ -695,16 +695,28 @@ fn a_truth_with_too_much_unknown_is_asked_each_time() {
             .tier(truth.clone())
             .build()
             .unwrap();
+        chain.put("k", "old").await.unwrap();
         truth.next(Class::Put, Act::Late);
         assert!(chain.put("k", "v").await.unwrap_err().is_unknown());
         assert!(chain.stats()[1].suspended);
         truth.set("other", documentbuffer::tier::Entry::new("o"));
         assert_eq!(read(&chain, "other").await.as_deref(), Some("o"));
         idle(&chain).await;
+        let gate = truth.hold_behind(Class::Get);
+        let reader = spawn({
+            let chain = chain.clone();
+            async move { read(&chain, "k").await }
+        });
+        gate.reached().await;
         truth.land_late();
         assert_eq!(read(&chain, "k").await.as_deref(), Some("v"));
         assert_eq!((top.holds("k"), top.holds("other")), (None, None));
         chain.repair().await.unwrap();
+        // A read that found the old one in doubt copies nothing up.
+        gate.open();
+        assert_eq!(reader.await.unwrap().as_deref(), Some("old"));
+        idle(&chain).await;
+        assert_eq!(top.holds("k"), None);
         assert_eq!(read(&chain, "k").await.as_deref(), Some("v"));
         idle(&chain).await;
         assert_eq!(top.holds("k").as_deref(), Some("v"));

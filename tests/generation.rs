@@ -320,6 +320,26 @@ fn a_mark_knows_what_was_written_since() {
 }
 
 #[test]
+fn all_are_killed_at_once() {
+    let generations = Generations::new();
+    let tokens: Vec<Token> = (0..100)
+        .map(|n| generations.token(&n.to_string()))
+        .collect();
+    let mark = generations.mark();
+    generations.kill_all();
+    for token in tokens {
+        assert!(!token.is_live());
+        assert!(turn(generations.land(token)).is_none());
+    }
+    assert!(turn(generations.land_since(&mark, KEY)).is_none());
+    let (token, mark) = (generations.token(KEY), generations.mark());
+    assert!(turn(generations.land_since(&mark, KEY)).is_some());
+    assert!(turn(generations.land(token)).is_some());
+    drop(mark);
+    assert!(generations.is_empty());
+}
+
+#[test]
 fn nothing_is_kept_without_marks() {
     let generations = Generations::new();
     for n in 0..10_000 {

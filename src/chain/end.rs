@@ -66,7 +66,11 @@ impl Core {
                 first = first.and(repaired);
             }
         }
-        self.truth.doubts.forget_all();
+        if self.truth.doubts.all() {
+            // What was read in doubt is as old as if it had been written since.
+            self.generations.kill_all();
+            self.truth.doubts.forget_all();
+        }
         for key in self.truth.doubts.keys() {
             self.settle(&key).await;
         }

@@ -47,11 +47,13 @@ impl Core {
         let Ok(key) = KeyBuf::new(token.key()) else {
             return;
         };
+        // Before and behind the wait: a repair kills tokens first, and ends doubts then.
+        let doubted = self.truth.doubts.has(key.as_key());
         let Some(turn) = self.generations.land(token).await else {
             above.for_each(|(_, level)| count(&level.counts.refused));
             return;
         };
-        if self.truth.doubts.has(key.as_key()) {
+        if doubted || self.truth.doubts.has(key.as_key()) {
             // What was found may be replaced yet, by a write that nobody waits for any more.
             above.for_each(|(_, level)| count(&level.counts.refused));
             drop(turn);

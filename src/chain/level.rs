@@ -171,12 +171,10 @@ impl Doubts {
         self.set(&held);
     }
 
-    /// No key is in doubt only since too many were.
+    /// No key is in doubt any more.
     pub(super) fn forget_all(&self) {
-        if self.all() {
-            self.begin_all();
-            self.end_all();
-        }
+        self.begin_all();
+        self.end_all();
     }
 
     /// All keys were cleared; false where too many came into doubt meanwhile.
