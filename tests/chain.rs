@@ -6,6 +6,7 @@ mod chain_support;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use chain_support::*;
 use documentbuffer::chain::{Attempt, Chain, CloseError, Failure, Refusal, WriteError, check_edge};
@@ -13,6 +14,9 @@ use documentbuffer::durability::Durability;
 use documentbuffer::tier::{
     Applied, BoxTier, Capabilities, Entry, Kind, MAX_KEY, Op, Tier, TierExt, Version, When,
 };
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(20);
 
 fn number(number: i64) -> Vec<u8> {
     number.to_le_bytes().to_vec()
@@ -434,6 +438,7 @@ fn failures_are_told_with_key_and_tier_and_never_without_an_error() {
 fn who_is_told_may_write_the_key() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .enable_time()
         .build()
         .unwrap();
     runtime.block_on(async {
@@ -443,8 +448,10 @@ fn who_is_told_may_write_the_key() {
         let chain = Chain::new().on_error(move |_| {
             let chain = within.lock().unwrap().clone().unwrap();
             let handle = handle.clone();
-            let writes = std::thread::spawn(move || handle.block_on(chain.put("k", "mended")));
-            writes.join().unwrap().unwrap();
+            // The time is for a chain that would wait for itself.
+            let write = async move { timeout(LONG, chain.put("k", "mended")).await };
+            let writes = std::thread::spawn(move || handle.block_on(write));
+            writes.join().unwrap().unwrap().unwrap();
         });
         let chain = chain
             .tier(top.clone())
