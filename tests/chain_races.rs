@@ -260,6 +260,8 @@ fn writes_of_a_key_take_place_in_the_order_they_were_asked_for() {
         let context = &mut Context::from_waker(Waker::noop());
         let (mut first, mut second) = (pin!(chain.put("k", "1")), pin!(chain.put("k", "2")));
         assert!(first.as_mut().poll(context).is_pending());
+        // It has its place since the first poll, and no task has run yet.
+        assert!(!chain.generations().token("k").is_live());
         assert!(second.as_mut().poll(context).is_pending());
         let other = chain.put("other", "o");
         other.await.unwrap();
