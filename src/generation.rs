@@ -441,6 +441,10 @@ impl fmt::Debug for Turn {
 }
 
 /// A write that waits for its [`Turn`].
+///
+/// # Panics
+///
+/// When it is polled after its end.
 #[must_use = "dropping it gives its place in the queue up"]
 pub struct Write {
     place: Option<Place>,
