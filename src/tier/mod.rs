@@ -11,9 +11,15 @@
 //! everywhere. Who writes a tier of their own runs `conformance` (feature `testing`) over it.
 
 mod boxed;
+#[cfg(feature = "testing")]
+pub mod conformance;
 mod entry;
 mod error;
+mod judge;
 mod key;
+#[cfg(feature = "memory")]
+pub mod memory;
+mod turns;
 
 pub use boxed::BoxTier;
 pub use entry::{Applied, Entry, Listed, Op, Page, Version, When};
