@@ -10,6 +10,7 @@
 //! ([`Capabilities`]). "Absent" and "empty" are different answers, and removing what is absent succeeds
 //! everywhere. Who writes a tier of their own runs `conformance` (feature `testing`) over it.
 
+pub mod bounded;
 mod boxed;
 #[cfg(feature = "testing")]
 pub mod conformance;
