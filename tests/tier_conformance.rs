@@ -4,6 +4,7 @@
 use documentbuffer::tier::BoxTier;
 use documentbuffer::tier::bounded::Bounded;
 use documentbuffer::tier::conformance::{Failure, run};
+use documentbuffer::tier::file::{FileOptions, FileTier};
 use documentbuffer::tier::memory::Memory;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,4 +22,35 @@ async fn a_bounded_tier_conforms() -> Result<(), Failure> {
     };
     run(make).await?;
     run(async || BoxTier::new(make().await)).await
+}
+
+/// In a new directory of `dir` each time.
+fn files(dir: &tempfile::TempDir, options: FileOptions) -> impl AsyncFn() -> FileTier {
+    let number = std::cell::Cell::new(0);
+    let path = dir.path().to_owned();
+    async move || {
+        number.set(number.get() + 1);
+        options
+            .clone()
+            .open(path.join(number.get().to_string()))
+            .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_conform() -> Result<(), Failure> {
+    let dir = tempfile::tempdir().unwrap();
+    run(files(&dir, FileOptions::new())).await?;
+    let dir = tempfile::tempdir().unwrap();
+    let forgetful = FileOptions::new().tombstones(std::time::Duration::ZERO);
+    run(files(&dir, forgetful)).await?;
+    let dir = tempfile::tempdir().unwrap();
+    let make = files(&dir, FileOptions::new());
+    run(async || BoxTier::new(Bounded::open(make().await, 32 << 20).await.unwrap())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synced_files_conform() -> Result<(), Failure> {
+    let dir = tempfile::tempdir().unwrap();
+    run(files(&dir, FileOptions::new().synced())).await
 }

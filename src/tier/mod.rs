@@ -16,6 +16,7 @@ mod boxed;
 pub mod conformance;
 mod entry;
 mod error;
+pub mod file;
 mod judge;
 mod key;
 #[cfg(feature = "memory")]
