@@ -62,3 +62,30 @@ pub(super) fn failed(tier: &str, what: &str, path: &Path, error: io::Error) -> E
     let message = format!("cannot {what} {path}: {error}{advice}");
     Error::new(kind, tier, message).source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_whether_to_try_again_and_what_to_do() {
+        let path = Path::new("there");
+        for (error, kind, advice) in [
+            (ErrorKind::StorageFull, Kind::Transient, "make room"),
+            (ErrorKind::QuotaExceeded, Kind::Transient, "make room"),
+            (
+                ErrorKind::PermissionDenied,
+                Kind::Permanent,
+                "right to write",
+            ),
+            (ErrorKind::ReadOnlyFilesystem, Kind::Permanent, "mount it"),
+            (ErrorKind::NotADirectory, Kind::Permanent, "of its own"),
+            (ErrorKind::Interrupted, Kind::Transient, "cannot open there"),
+        ] {
+            let failed = failed("file", "open", path, error.into());
+            assert_eq!(failed.kind(), kind, "{failed}");
+            assert!(failed.to_string().contains(advice), "{failed}");
+            assert!(!failed.is_unknown());
+        }
+    }
+}
