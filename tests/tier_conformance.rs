@@ -6,6 +6,7 @@ use documentbuffer::tier::bounded::Bounded;
 use documentbuffer::tier::conformance::{Failure, run};
 use documentbuffer::tier::file::{FileOptions, FileTier};
 use documentbuffer::tier::memory::Memory;
+use documentbuffer::tier::timeout::Timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_conforms() -> Result<(), Failure> {
@@ -53,4 +54,13 @@ async fn files_conform() -> Result<(), Failure> {
 async fn synced_files_conform() -> Result<(), Failure> {
     let dir = tempfile::tempdir().unwrap();
     run(files(&dir, FileOptions::new().synced())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tier_with_deadlines_conforms() -> Result<(), Failure> {
+    let hour = std::time::Duration::from_secs(3600);
+    run(async || Timeout::new(Memory::new(64 << 20), hour)).await?;
+    let dir = tempfile::tempdir().unwrap();
+    let make = files(&dir, FileOptions::new());
+    run(async || BoxTier::new(Timeout::new(make().await, hour))).await
 }

@@ -21,6 +21,7 @@ mod judge;
 mod key;
 #[cfg(feature = "memory")]
 pub mod memory;
+pub mod timeout;
 mod turns;
 
 pub use boxed::BoxTier;
