@@ -6,6 +6,7 @@ use documentbuffer::tier::bounded::Bounded;
 use documentbuffer::tier::conformance::{Failure, run};
 use documentbuffer::tier::file::{FileOptions, FileTier};
 use documentbuffer::tier::memory::Memory;
+use documentbuffer::tier::metered::Metered;
 use documentbuffer::tier::timeout::Timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,4 +64,10 @@ async fn a_tier_with_deadlines_conforms() -> Result<(), Failure> {
     let dir = tempfile::tempdir().unwrap();
     let make = files(&dir, FileOptions::new());
     run(async || BoxTier::new(Timeout::new(make().await, hour))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_metered_tier_conforms() -> Result<(), Failure> {
+    run(async || Metered::new(Memory::new(64 << 20))).await?;
+    run(async || BoxTier::new(Metered::new(Memory::new(64 << 20)).sample(1))).await
 }

@@ -16,11 +16,14 @@ mod boxed;
 pub mod conformance;
 mod entry;
 mod error;
+#[cfg(feature = "metrics")]
+pub mod facade;
 pub mod file;
 mod judge;
 mod key;
 #[cfg(feature = "memory")]
 pub mod memory;
+pub mod metered;
 pub mod timeout;
 mod turns;
 
