@@ -1,10 +1,25 @@
 //! Tiers: stores of values by key, fast or slow, behind one trait.
 //!
 //! ```text
-//!   leaves:  memory, file, redb         hold entries
-//!   layers:  bounded, metered, timeout, logged         a tier around another
+//!   leaves:  memory, file, redb                   hold entries
+//!   layers:  bounded, metered, timeout, logged    a tier around another
 //!   chain:   tiers from fast to slow, as one tier (the module of that name)
 //! ```
+//!
+//! | module | feature | what | durable on return |
+//! |---|---|---|---|
+//! | `memory` | `memory` | as many entries as fit, the rest gives way | nothing |
+//! | [`file`] | `tier` | a file for each key, shared by processes | written, or synced |
+//! | `redb` | `redb` | a table in a redb file; writers share a sync | synced |
+//! | [`bounded`] | `tier` | a limit in bytes, the least recently used goes | as within |
+//! | [`timeout`] | `tier` | a deadline for each call, the order of writes kept | as within |
+//! | [`metered`] | `tier` | calls counted and timed | as within |
+//! | `facade` | `metrics` | what was counted, told to the crate `metrics` | |
+//! | `logged` | `tracing` | calls told to the crate `tracing` | as within |
+//! | `conformance` | `testing` | what every tier promises, as one call | |
+//!
+//! Around each other, from the outside: `Logged`, `Metered`, `Timeout`, `Bounded`, leaf. Then what is logged
+//! and measured is what a caller sees, and removals for room have no deadline of a caller.
 //!
 //! A tier answers [`get`](Tier::get) and [`write`](Tier::write), and says what it can and what it keeps
 //! ([`Capabilities`]). "Absent" and "empty" are different answers, and removing what is absent succeeds
@@ -21,9 +36,13 @@ pub mod facade;
 pub mod file;
 mod judge;
 mod key;
+#[cfg(feature = "tracing")]
+pub mod logged;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod metered;
+#[cfg(feature = "redb")]
+pub mod redb;
 pub mod timeout;
 mod turns;
 
