@@ -18,8 +18,8 @@
 //! | `logged` | `tracing` | calls told to the crate `tracing` | as within |
 //! | `conformance` | `testing` | what every tier promises, as one call | |
 //!
-//! Around each other, from the outside: `Logged`, `Metered`, `Timeout`, `Bounded`, leaf. Then what is logged
-//! and measured is what a caller sees, and removals for room have no deadline of a caller.
+//! Around each other, from the outside: `Logged`, `Metered`, `Bounded`, `Timeout`, leaf. Then what is logged
+//! and measured is what a caller sees, and each removal that makes room has a deadline of its own.
 //!
 //! A tier answers [`get`](Tier::get) and [`write`](Tier::write), and says what it can and what it keeps
 //! ([`Capabilities`]). "Absent" and "empty" are different answers, and removing what is absent succeeds
