@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use super::{
     Applied, Capabilities, Entry, Error, Key, KeyBuf, Kind, Op, Page, Result, Tier, Version, When,
 };
@@ -18,6 +18,8 @@ use ledger::Ledger;
 pub const MIN_CAPACITY: u64 = 10;
 /// Entries of a page when it is read what is there.
 const PAGE: usize = 1024;
+/// As if it had never been: it leaves no tombstone.
+const REMOVE: Op = Op::Remove(Version::NONE);
 /// Bytes of a sum.
 const SUM: u64 = 8;
 
@@ -226,7 +228,7 @@ impl<T: Tier> Bounded<T> {
         if self.ledger().owed() < self.capacity {
             return Ok(());
         }
-        self.evict().await;
+        self.catch_up().await;
         if self.ledger().owed() < self.capacity {
             return Ok(());
         }
@@ -252,17 +254,23 @@ impl<T: Tier> Bounded<T> {
             .as_ref()
             .is_ok_and(|applied| *applied == Applied::Done)
         {
-            let prune = {
+            let (full, behind) = {
                 let mut ledger = self.ledger();
                 ledger.put(key, bytes);
-                ledger.prune()
+                (ledger.is_full(), ledger.is_behind())
             };
             drop(turn);
-            if prune {
-                self.evict().await;
-            }
+            self.make_room(full, behind).await;
         }
         applied
+    }
+
+    /// Removes what is to go, up to the first that fails: the oldest, and what was put off.
+    async fn make_room(&self, full: bool, behind: bool) {
+        let fine = !full || self.evict().await;
+        if fine && (behind || full && self.ledger().is_behind()) {
+            self.catch_up().await;
+        }
     }
 
     async fn remove(&self, key: Key<'_>, op: Op, when: When) -> Result<Applied> {
@@ -274,45 +282,76 @@ impl<T: Tier> Bounded<T> {
         Ok(applied)
     }
 
-    /// Removes what is to go, each once, until the first that fails. Other callers do not wait for it, unless
-    /// for the same key.
-    async fn evict(&self) {
-        loop {
-            let Some(mut victim) = self.next_victim() else {
-                return;
-            };
-            let _turn = self.turns.take(victim.key.as_key()).await;
-            // It may have been written or removed since.
-            if !self.ledger().is_owed(&victim.key) {
-                continue;
-            }
-            let remove = Op::Remove(Version::NONE);
-            let key = victim.key.as_key();
-            match self.tier.write(key, remove, When::Always).await {
-                Ok(_) => {
-                    victim.gone = true;
-                    self.evicted.fetch_add(1, Ordering::Relaxed);
-                }
-                Err(_) => {
-                    self.failed.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
+    /// Removes the oldest until there is room. What somebody is writing just now is put off, and so is all
+    /// from the first on that fails. Whether none did.
+    async fn evict(&self) -> bool {
+        let mut fine = true;
+        while let Some(mut victim) = self.oldest() {
+            if fine && victim.turn.is_some() {
+                let removed = self.tier.write(victim.key.as_key(), REMOVE, When::Always);
+                victim.gone = self.evicted(removed.await);
+                fine = victim.gone;
             }
         }
+        fine
     }
 
-    fn next_victim(&self) -> Option<Victim<'_, T>> {
-        let key = self.ledger().claim()?;
+    fn oldest(&self) -> Option<Victim<'_, T>> {
+        let mut ledger = self.ledger();
+        let (key, bytes) = ledger.oldest()?;
+        let turn = self.turns.try_take(key.as_key());
         Some(Victim {
             bounded: self,
             key,
+            bytes,
+            turn,
             gone: false,
         })
     }
 
-    /// A hit of a key that nobody counted: it is looked up again in its turn, and counted if it is there.
-    async fn adopt(&self, key: Key<'_>) -> Result<Option<Entry>> {
-        let _turn = self.turns.take(key).await;
+    /// Removes what was put off, each once, up to the first that fails. Whether none did.
+    async fn catch_up(&self) -> bool {
+        while let Some(mut claim) = self.claim() {
+            claim.turn = Some(self.turns.take(claim.key.as_key()).await);
+            // It may have been written or removed since.
+            if !self.ledger().is_owed(&claim.key) {
+                continue;
+            }
+            let removed = self.tier.write(claim.key.as_key(), REMOVE, When::Always);
+            claim.gone = self.evicted(removed.await);
+            if !claim.gone {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn claim(&self) -> Option<Claim<'_, T>> {
+        let key = self.ledger().claim()?;
+        Some(Claim {
+            bounded: self,
+            key,
+            turn: None,
+            gone: false,
+        })
+    }
+
+    /// Counts what became of a removal. Whether it was made.
+    fn evicted(&self, removed: Result<Applied>) -> bool {
+        let count = match &removed {
+            Ok(_) => &self.evicted,
+            Err(_) => &self.failed,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        removed.is_ok()
+    }
+
+    /// A hit of a key that nobody counted: it is looked up again in its turn, and counted if it is there. If
+    /// somebody has its turn, they are writing or removing it, and count it as it is then.
+    async fn adopt(&self, key: Key<'_>, hit: Option<Entry>) -> Result<Option<Entry>> {
+        let Some(_turn) = self.turns.try_take(key) else {
+            return Ok(hit);
+        };
         let found = self.tier.get(key).await?;
         if let Some(entry) = &found {
             let bytes = key.as_str().len() as u64;
@@ -338,14 +377,35 @@ impl<T: Tier> Drop for Unanswered<'_, T> {
     }
 }
 
-/// A key that one caller is about to remove; if it goes before that, another may.
+/// The oldest key, in the hands of who removes it, with its turn; if it is let go before it is gone, it is put off.
 struct Victim<'a, T: Tier> {
     bounded: &'a Bounded<T>,
     key: KeyBuf,
+    bytes: u64,
+    turn: Option<Turn>,
     gone: bool,
 }
 
 impl<T: Tier> Drop for Victim<'_, T> {
+    fn drop(&mut self) {
+        let mut ledger = self.bounded.ledger();
+        match self.gone {
+            true => ledger.paid(self.bytes),
+            false => ledger.put_off(self.key.clone(), self.bytes),
+        }
+    }
+}
+
+/// A key that was put off, and that one caller is about to remove; if it is let go before that, another may.
+/// Its turn passes on once the account is right.
+struct Claim<'a, T: Tier> {
+    bounded: &'a Bounded<T>,
+    key: KeyBuf,
+    turn: Option<Turn>,
+    gone: bool,
+}
+
+impl<T: Tier> Drop for Claim<'_, T> {
     fn drop(&mut self) {
         let mut ledger = self.bounded.ledger();
         match self.gone {
@@ -369,7 +429,7 @@ impl<T: Tier> Tier for Bounded<T> {
         if found.is_none() || self.ledger().touch(key) {
             return Ok(found);
         }
-        self.adopt(key).await
+        self.adopt(key, found).await
     }
 
     /// As in the tier within; then, if it was a put that left no room, the removals that make some.

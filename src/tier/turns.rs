@@ -14,7 +14,7 @@ const SHARDS: usize = 16;
 /// Hands out turns by key. Cheap to clone: all clones hand out the same ones.
 ///
 /// A key is known by 64 bits of a keyed hash. Two keys that share them wait for each other, and that is all:
-/// nobody holds two turns at once.
+/// nobody who holds a turn waits for another.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Turns(Arc<Inner>);
 
@@ -65,6 +65,20 @@ impl Turns {
             Some(receiver) => receiver.await.unwrap_or_else(|_| own()),
             None => own(),
         }
+    }
+
+    /// The turn of that key, if nobody has it.
+    pub(super) fn try_take(&self, key: Key<'_>) -> Option<Turn> {
+        let of = self.0.hasher.hash_one(key.as_str());
+        let mut shard = self.shard(of);
+        if shard.contains_key(&of) {
+            return None;
+        }
+        shard.insert(of, VecDeque::new());
+        Some(Turn {
+            turns: Some(self.clone()),
+            of,
+        })
     }
 
     fn shard(&self, of: u64) -> MutexGuard<'_, Shard> {

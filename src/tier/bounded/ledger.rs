@@ -10,8 +10,9 @@ pub(super) struct Ledger {
     capacity: u64,
     stays: LruCache<KeyBuf, u64>,
     used: u64,
-    /// Chosen for removal, not yet removed; the oldest choice is the last of them.
+    /// Chosen for removal, and put off; the oldest choice is the last of them.
     goes: LruCache<KeyBuf, Owed>,
+    /// Bytes of those, and of what is being removed.
     owed: u64,
     /// How many of them somebody is about to remove.
     claimed: usize,
@@ -97,27 +98,46 @@ impl Ledger {
     }
 
     fn take_owed(&mut self, key: &str) -> Option<(KeyBuf, Owed)> {
+        if self.goes.is_empty() {
+            return None;
+        }
         let (key, owed) = self.goes.pop_entry(key)?;
         self.owed = self.owed.saturating_sub(owed.bytes);
         self.claimed -= usize::from(owed.claimed);
         Some((key, owed))
     }
 
-    /// Where no byte is left, chooses the oldest for removal until a tenth of the capacity is, but never the
-    /// most recent one. Whether anything is to be removed.
-    pub(super) fn prune(&mut self) -> bool {
-        if self.used >= self.capacity {
-            let room = self.capacity.div_ceil(10);
-            while self.capacity.saturating_sub(self.used) < room && self.stays.len() > 1 {
-                let Some((key, bytes)) = self.stays.pop_lru() else {
-                    break;
-                };
-                self.used = self.used.saturating_sub(bytes);
-                self.owed = self.owed.saturating_add(bytes);
-                let claimed = false;
-                self.goes.push(key, Owed { bytes, claimed });
-            }
+    /// Whether no byte is left.
+    pub(super) fn is_full(&self) -> bool {
+        self.used >= self.capacity
+    }
+
+    /// The oldest key, unless a tenth of the capacity is free or it is the most recent one too. It is owed from
+    /// now on, until it is [`paid`](Ledger::paid) or [`put off`](Ledger::put_off).
+    pub(super) fn oldest(&mut self) -> Option<(KeyBuf, u64)> {
+        let room = self.capacity.div_ceil(10);
+        if self.capacity.saturating_sub(self.used) >= room || self.stays.len() < 2 {
+            return None;
         }
+        let (key, bytes) = self.stays.pop_lru()?;
+        self.used = self.used.saturating_sub(bytes);
+        self.owed = self.owed.saturating_add(bytes);
+        Some((key, bytes))
+    }
+
+    /// It is gone.
+    pub(super) fn paid(&mut self, bytes: u64) {
+        self.owed = self.owed.saturating_sub(bytes);
+    }
+
+    /// It is to be removed later, after all others that are.
+    pub(super) fn put_off(&mut self, key: KeyBuf, bytes: u64) {
+        let claimed = false;
+        self.goes.push(key, Owed { bytes, claimed });
+    }
+
+    /// Whether there are keys to remove that nobody is about to.
+    pub(super) fn is_behind(&self) -> bool {
         self.goes.len() > self.claimed
     }
 
