@@ -4,7 +4,7 @@ mod checkpoint;
 mod ledger;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -87,6 +87,8 @@ pub struct Bounded<T> {
     tier: T,
     capacity: u64,
     ledger: Mutex<Ledger>,
+    /// Bytes of what is to be removed, as the ledger has them.
+    owed: Arc<AtomicU64>,
     /// The writes of a key, and its removal by this layer, go one by one.
     turns: Turns,
     evicted: AtomicU64,
@@ -141,6 +143,7 @@ impl<T: Tier> Bounded<T> {
         Ok(Bounded {
             tier,
             capacity,
+            owed: ledger.owed(),
             ledger: Mutex::new(ledger),
             turns: Turns::default(),
             evicted: AtomicU64::new(0),
@@ -169,7 +172,7 @@ impl<T: Tier> Bounded<T> {
         BoundedStats {
             used: ledger.used(),
             entries: ledger.len(),
-            owed: ledger.owed(),
+            owed: self.owed.load(Ordering::Relaxed),
             evicted: self.evicted.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
         }
@@ -225,11 +228,11 @@ impl<T: Tier> Bounded<T> {
 
     /// Makes room where so much waits for its removal that no more may.
     async fn pay(&self) -> Result<()> {
-        if self.ledger().owed() < self.capacity {
+        if self.owed.load(Ordering::Relaxed) < self.capacity {
             return Ok(());
         }
         self.catch_up().await;
-        if self.ledger().owed() < self.capacity {
+        if self.owed.load(Ordering::Relaxed) < self.capacity {
             return Ok(());
         }
         let why = "what makes room is still to be removed";

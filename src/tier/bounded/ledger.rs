@@ -1,5 +1,8 @@
 //! Who holds how many bytes, in the order of use; and who is to go. Pure: nothing is removed from here.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use lru::LruCache;
 
 use crate::tier::{Key, KeyBuf};
@@ -13,7 +16,7 @@ pub(super) struct Ledger {
     /// Chosen for removal, and put off; the oldest choice is the last of them.
     goes: LruCache<KeyBuf, Owed>,
     /// Bytes of those, and of what is being removed.
-    owed: u64,
+    owed: Arc<AtomicU64>,
     /// How many of them somebody is about to remove.
     claimed: usize,
 }
@@ -31,7 +34,7 @@ impl Ledger {
             stays: LruCache::unbounded(),
             used: 0,
             goes: LruCache::unbounded(),
-            owed: 0,
+            owed: Arc::default(),
             claimed: 0,
         }
     }
@@ -40,8 +43,15 @@ impl Ledger {
         self.used
     }
 
-    pub(super) fn owed(&self) -> u64 {
-        self.owed
+    /// Those bytes, to be read without a lock.
+    pub(super) fn owed(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.owed)
+    }
+
+    /// Only under the lock.
+    fn owe(&self, change: impl FnOnce(u64) -> u64) {
+        let owed = change(self.owed.load(Ordering::Relaxed));
+        self.owed.store(owed, Ordering::Relaxed);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -102,7 +112,7 @@ impl Ledger {
             return None;
         }
         let (key, owed) = self.goes.pop_entry(key)?;
-        self.owed = self.owed.saturating_sub(owed.bytes);
+        self.owe(|all| all.saturating_sub(owed.bytes));
         self.claimed -= usize::from(owed.claimed);
         Some((key, owed))
     }
@@ -121,13 +131,13 @@ impl Ledger {
         }
         let (key, bytes) = self.stays.pop_lru()?;
         self.used = self.used.saturating_sub(bytes);
-        self.owed = self.owed.saturating_add(bytes);
+        self.owe(|all| all.saturating_add(bytes));
         Some((key, bytes))
     }
 
     /// It is gone.
     pub(super) fn paid(&mut self, bytes: u64) {
-        self.owed = self.owed.saturating_sub(bytes);
+        self.owe(|all| all.saturating_sub(bytes));
     }
 
     /// It is to be removed later, after all others that are.

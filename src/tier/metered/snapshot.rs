@@ -215,12 +215,14 @@ impl Snapshot {
         &self.tier
     }
 
-    pub(in crate::tier) fn source(&self) -> u64 {
+    /// Which of all metered tiers of this process it is of.
+    pub fn source(&self) -> u64 {
         self.source
     }
 
-    /// Of two of one tier, the larger number everywhere.
-    pub(in crate::tier) fn most(mut self, other: &Snapshot) -> Snapshot {
+    /// Of two of one tier, the larger number everywhere: what is known from both.
+    #[must_use]
+    pub fn most(mut self, other: &Snapshot) -> Snapshot {
         let counts = self.counts.as_flattened_mut().iter_mut();
         for (count, other) in counts.zip(other.counts.as_flattened()) {
             *count = (*count).max(*other);
