@@ -7,7 +7,6 @@
     feature = "tracing"
 ))]
 
-use documentbuffer::tier::bounded::Bounded;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
