@@ -15,11 +15,12 @@ use tier_support::{NoClock, TestClock, key, poll, put};
 /// `pressly/chainstore` `TestMemCacheStore`; the keys count here.
 #[tokio::test]
 async fn what_does_not_fit_beside_the_new_entry_gives_way() {
-    let memory = Memory::new(13);
+    let memory = Memory::new(12);
     memory.put("a", "123").await.unwrap();
     assert_eq!(memory.value("a").await.unwrap().unwrap(), "123");
     memory.put("b", "12345678").await.unwrap();
     assert_eq!(memory.value("b").await.unwrap().unwrap(), "12345678");
+    assert_eq!(memory.value("a").await.unwrap(), None);
     memory.put("c", "12345678").await.unwrap();
     assert_eq!(memory.value("c").await.unwrap().unwrap(), "12345678");
     assert_eq!((memory.len(), memory.bytes()), (1, 9));
