@@ -48,7 +48,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 ///
 /// ```
 /// use documentbuffer::tier::file::FileTier;
-/// use documentbuffer::tier::TierExt;
+/// use documentbuffer::tier::{Tier, TierExt};
 ///
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("cache");

@@ -9,7 +9,7 @@
 //! | module | feature | what | durable on return |
 //! |---|---|---|---|
 //! | `memory` | `memory` | as many entries as fit, the rest gives way | nothing |
-//! | [`file`] | `tier` | a file for each key, shared by processes | written, or synced |
+//! | [`file`](mod@file) | `tier` | a file for each key, shared by processes | written, or synced |
 //! | `redb` | `redb` | a table in a redb file; writers share a sync | synced |
 //! | [`bounded`] | `tier` | a limit in bytes, the least recently used goes | as within |
 //! | [`timeout`] | `tier` | a deadline for each call, the order of writes kept | as within |

@@ -24,7 +24,7 @@ const NAME: &str = "redb";
 /// The name of the table, where none is given.
 pub const TABLE: &str = "documentbuffer.tier";
 
-/// Entries in a table of a [redb](::redb) database.
+/// Entries in a table of a [redb] database.
 ///
 /// Writes that wait for the medium at the same time share a transaction, and so a sync; each of them is made,
 /// in the order in which they came, on the condition that it asked for, or not at all. Conditions hold against
@@ -37,7 +37,7 @@ pub const TABLE: &str = "documentbuffer.tier";
 /// # Examples
 ///
 /// ```
-/// use documentbuffer::tier::TierExt;
+/// use documentbuffer::tier::{Tier, TierExt};
 /// use documentbuffer::tier::redb::Redb;
 ///
 /// # let dir = tempfile::tempdir()?;
