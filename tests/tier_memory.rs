@@ -152,3 +152,43 @@ async fn a_page_says_where_the_next_begins() {
     // It waits for nothing.
     assert!(poll(&mut Box::pin(memory.close())).await.is_some());
 }
+
+#[test]
+fn threads_that_compare_the_same_version_lose_no_change() {
+    use std::future::Future;
+
+    /// Memory waits for nothing.
+    fn now<F: Future>(future: F) -> F::Output {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match std::pin::pin!(future).poll(&mut context) {
+            std::task::Poll::Ready(output) => output,
+            std::task::Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    const EACH: u64 = 20_000;
+    let memory = Memory::new(10_000);
+    let zero = Op::Put(Entry::new(""));
+    now(memory.write(key("count"), zero, When::Absent))
+        .map(drop)
+        .unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut left = EACH;
+                while left > 0 {
+                    let held = now(memory.get(key("count"))).unwrap().unwrap().version;
+                    let number = held.number + 1;
+                    let next = Entry::new("").version(Version { fence: 0, number });
+                    let write = memory.write(key("count"), Op::Put(next), When::Is(held));
+                    left -= u64::from(now(write).unwrap() == Applied::Done);
+                    now(memory.write(key("sum"), Op::Merge(1), When::Always))
+                        .map(drop)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let count = now(memory.get(key("count"))).unwrap().unwrap();
+    assert_eq!(count.version.number, 4 * EACH);
+}
