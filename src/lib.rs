@@ -51,16 +51,16 @@
 //! | `journal`, `clock` | `journal` | many writers, one log in a directory of segments; typed events, state, snapshots |
 //! | `journal::json` | `serde` | events and snapshots in JSON |
 //! | `journal::asynchronous` | `tokio` | appends as futures, following as a stream |
-//! | (spans of `journal`) | `tracing` | `recover`, `commit`, `rotate`, `truncate`, `discard`, with bytes, documents and waiters |
-//! | `write_behind` | `write-behind` | counters that owe nothing to a slow sink |
-//! | `tier` | `tier` | stores of values by key, fast or slow, behind one trait |
+//! | `tier::logged`, spans of `journal` | `tracing` | each call of a tier; `recover`, `commit`, `rotate`, `truncate`, `discard`, with bytes, documents and waiters |
+//! | `write_behind` | `write-behind` | counters, added up in memory and owed to a sink |
+//! | `tier` | `tier` | stores of values by key behind one trait: leaf `file`; layers `bounded`, `timeout`, `metered` |
 //! | `generation` | `tier` | "store it only if nothing was written since" |
 //! | `tier::memory` | `memory` | a tier in memory, of bounded size |
 //! | `tier::redb`, `write_behind::redb` | `redb` | a tier in a redb file; a sink there that applies a batch once |
-//! | (metrics of `tier`) | `metrics` | through the facade `metrics` |
-//! | `chain` | `chain` | tiers from fast to slow, as one |
+//! | `tier::facade` | `metrics` | what a metered tier counted, through the facade `metrics` |
+//! | `chain`, `write_behind::behind` | `chain` | tiers from fast to slow, as one; owed writes |
 //! | `store::mmap` | `mmap` | a file read without copies |
-//! | `store::fault`, `store::conformance` | `testing` | for authors of stores |
+//! | `store::fault`, `store::conformance`, `tier::conformance`, `clock::manual` | `testing` | for authors of stores and tiers |
 //! | the program `docbuf` | `cli` | looks into, checks and repairs a log or a journal |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -78,6 +78,8 @@ pub mod journal;
 pub mod store;
 #[cfg(feature = "tier")]
 pub mod tier;
+#[cfg(feature = "write-behind")]
+pub mod write_behind;
 
 pub use buffer::*;
 pub use store::{FileStore, ReadWriteSeekString, Store};

@@ -48,6 +48,13 @@
 //! Suspects are kept in memory, 65,536 for each level; beyond that all of the level is passed over until
 //! [`Chain::repair`] has emptied it.
 //!
+//! # Edges
+//!
+//! An edge between two levels is *through*: a write waits for the level below it. For one that is *behind*, put a
+//! [`Behind`](crate::write_behind::behind::Behind) there: it acknowledges once the write is in its journal, owes
+//! it to the tier below, and answers reads with what it owes before that has arrived. It is a level like any
+//! other, and mostly the last. No edge acknowledges more than what lies under it keeps: both refuse to be built.
+//!
 //! # What it asks of its tiers
 //!
 //! * Of two writes of a key, one begun after the other returned, the later one stands in the end, also where

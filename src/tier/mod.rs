@@ -63,11 +63,12 @@ use crate::durability::Durability;
 pub struct Capabilities {
     /// What has survived when a write returns.
     pub durability: Durability,
-    /// Conditions other than [`When::Always`] are checked and the change made in one step.
+    /// Conditions other than [`When::Always`] are checked and the change made in one step. Without it they are
+    /// [unsupported](Kind::Unsupported), or made in two, and who writes past this tier can come in between.
     pub conditions: bool,
     /// It remembers removals for a while, so that [`When::Newer`] holds against what was removed too.
     pub tombstones: bool,
-    /// It takes [`Op::Merge`].
+    /// It takes [`Op::Merge`], likewise in one step.
     pub merge: bool,
     /// It lists its keys.
     pub scan: bool,

@@ -114,7 +114,7 @@ pub(super) async fn sums<T: Tier>(bench: &Bench<T>) -> Outcome {
 fn mark(caller: u64, turn: u64) -> Entry {
     let byte = (caller * 16 + turn % 16) as u8;
     let len = 2000 + usize::from(byte) * 7;
-    let number = u64::from(byte);
+    let number = u64::from(byte) + 1;
     Entry::new(vec![byte; len]).version(Version { fence: 0, number })
 }
 
