@@ -72,6 +72,7 @@ pub(super) enum Command {
     #[command(subcommand)]
     Snapshot(Snapshots),
     Discard(Discard),
+    Owed(Owed),
     /// Print a completion script for a shell
     #[command(after_help = EXIT_CODES)]
     Completions {
@@ -478,6 +479,25 @@ pub(super) struct Discard {
     pub(super) yes: bool,
     #[command(flatten)]
     pub(super) write: Write,
+}
+
+/// List what a write-behind journal still owes
+///
+/// Of counters: each sum is frozen (with the sink, or to be given to it again), pending (comes behind that), or
+/// parked (the sink refused it). Of a chain's edge: the newest write of each key, pending or parked. A program
+/// that is adding to it may be ahead.
+#[derive(Args)]
+#[command(after_help = EXIT_CODES, before_help = "\
+Examples:
+  docbuf owed views/owed
+  docbuf owed --json views/owed")]
+pub(super) struct Owed {
+    /// The journal's directory
+    pub(super) dir: PathBuf,
+    /// One JSON object per line: v, key, state, and reason where it is parked; of counters sum (a string
+    /// beyond 64 bits), of an edge op and bytes
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// The grammar, for the manual and for completions.

@@ -25,6 +25,7 @@ mod log;
 mod manual;
 mod open;
 mod output;
+mod owed;
 mod part;
 mod progress;
 mod push;
@@ -62,6 +63,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Import(args) => import::run(&args),
         Command::Snapshot(Snapshots::List(args)) => snapshot::list(&args),
         Command::Discard(args) => discard::run(&args),
+        Command::Owed(args) => owed::run(&args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { command } => manual::man(&command),
     };
