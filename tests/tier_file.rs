@@ -488,7 +488,7 @@ async fn a_directory_without_the_right_to_write_is_read() {
     };
     allow(0o555);
     if File::create(shard.join("probe")).is_ok() {
-        println!("this user may write everywhere: nothing to see");
+        println!("SKIPPED: this user may write everywhere");
         return;
     }
     let again = FileTier::open(dir.path()).unwrap();
@@ -501,6 +501,17 @@ async fn a_directory_without_the_right_to_write_is_read() {
         assert_eq!(tier.get(key("key")).await.unwrap(), Some(sample()));
     }
     allow(0o755);
+}
+
+/// Not even for the user who may write everywhere.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn where_nobody_may_write_it_is_told_at_opening() {
+    let error = FileTier::open("/sys/documentbuffer").unwrap_err();
+    assert_eq!(error.kind(), Kind::Permanent, "{error}");
+    let advice = ["right to write", "mount it for writing"];
+    let advises = advice.iter().any(|part| error.to_string().contains(part));
+    assert!(advises, "{error}");
 }
 
 const ROOT: &str = "DOCUMENTBUFFER_TEST_TIER";

@@ -67,6 +67,7 @@ const LAST: Duration = Duration::from_secs(10);
 /// # Examples
 ///
 /// ```
+/// # #[cfg(feature = "memory")] {
 /// use documentbuffer::tier::{TierExt, memory::Memory};
 /// use documentbuffer::write_behind::behind::Options;
 /// use std::time::Duration;
@@ -82,6 +83,7 @@ const LAST: Duration = Duration::from_secs(10);
 /// assert_eq!(slow.value("bob").await?.as_deref(), Some(&b"left"[..]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
+/// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Behind<T: Tier> {

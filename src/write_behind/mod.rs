@@ -8,12 +8,15 @@
 //! Hot: sums of increments, in memory. The truth: the sink's totals. Between them stands a journal of what is
 //! owed, so that a slow, failing or absent sink costs nothing but time, and a crash at most the last window.
 //!
+//! Its other face is the module `behind` (feature `chain`): values that are owed to a slow tier.
+//!
 //! # What is promised
 //!
 //! * An increment that has returned is in every [`sync`](Counters::sync) and every
 //!   [`dump`](Counters::dump) that begins later. It never waits for the sink.
 //! * What was persisted is delivered, also by the next process: after a crash *persisted <= sink + owed <=
-//!   issued*, each window whole or absent.
+//!   issued*, each window whole or absent. (A batch that the sink took and did not answer for stands on both
+//!   sides until it has been asked again.)
 //! * A sink that keeps the batch's [`Stamp`] in its own transaction adds each batch **once**, whatever crashes:
 //!   the batch is frozen, with its id and for good, before the sink is first given it, and comes again
 //!   unchanged until the journal knows that it was settled. Any other sink adds it at least once.
