@@ -30,15 +30,18 @@
 mod books;
 mod deliver;
 mod error;
+mod inventory;
 mod options;
 mod owing;
 mod record;
+mod report;
 mod shared;
 
 pub use error::Error;
+pub use inventory::{OwedWrite, owed};
 pub use options::{Full, Options};
+pub use report::{Closed, Parked, Stats};
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -47,7 +50,6 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::journal::{self, Reader};
 use crate::tier::{self, Applied, Capabilities, Entry, Key, KeyBuf, Kind, Op, Page, Tier, When};
 use books::Books;
 use owing::weight;
@@ -132,66 +134,6 @@ impl<T> Drop for Owner<T> {
     }
 }
 
-/// A write that the tier below will not take.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Parked {
-    /// Its key.
-    pub key: KeyBuf,
-    /// The write.
-    pub op: Op,
-    /// What the tier said.
-    pub reason: String,
-}
-
-/// What is owed, and was done, in numbers.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct Stats {
-    /// Keys of which something is owed or parked.
-    pub keys: usize,
-    /// Bytes of these keys and their values.
-    pub bytes: usize,
-    /// Keys of which something is parked.
-    pub parked: usize,
-    /// Writes that arrived.
-    pub delivered: u64,
-    /// Of these, those that the tier had something newer for.
-    pub superseded: u64,
-    /// Writes that failed, each time.
-    pub failures: u64,
-    /// How the last one failed; none since one arrived.
-    pub last_error: Option<tier::Error>,
-}
-
-/// What [`close`](Behind::close) left behind.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Closed {
-    /// Whether everything has arrived but what is parked.
-    pub settled: bool,
-    /// Keys of which something is still owed: in the journal, or, where there is none, lost.
-    pub owed: usize,
-    /// Whether that is in a journal, and goes on in the next life.
-    pub journaled: bool,
-    /// Keys of which something is parked.
-    pub parked: usize,
-    /// How the last write failed; none since one arrived.
-    pub last_error: Option<tier::Error>,
-}
-
-/// A write that a journal owes.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct OwedWrite {
-    /// Its key.
-    pub key: KeyBuf,
-    /// The write.
-    pub op: Op,
-    /// What the tier said, where it is parked.
-    pub parked: Option<String>,
-}
-
 impl Options {
     /// Owes writes to `tier`. What an earlier process owed is owed on.
     ///
@@ -236,43 +178,6 @@ impl Options {
             owner: Arc::new(owner),
         })
     }
-}
-
-/// What the journal in the directory at `path` owes, in order of the keys; without its lock, so that a live one
-/// may be ahead.
-///
-/// # Errors
-///
-/// [`Error::Journal`], also where it is no journal of owed writes.
-pub fn owed(path: impl AsRef<Path>) -> Result<Vec<OwedWrite>, Error> {
-    let reader = Reader::open(path)?;
-    let found = reader.codec()?;
-    if found != CODEC {
-        let wanted = CODEC.to_owned();
-        return Err(journal::Error::Codec { found, wanted }.into());
-    }
-    let fold = loop {
-        let first = reader.range()?.start;
-        match reader.replay(first) {
-            // It was begun anew in between, and what comes is a shorter one.
-            Err(journal::Error::Discarded { .. }) => {}
-            replay => break books::read(replay?)?,
-        }
-    };
-    let mut owed: Vec<OwedWrite> = fold
-        .into_owed()
-        .map(|(key, owed)| match owed {
-            Ok(owed) => (key, owed, None),
-            Err(parked) => (key, parked.owed, Some(parked.reason)),
-        })
-        .map(|(key, owed, parked)| OwedWrite {
-            key,
-            op: owed.op,
-            parked,
-        })
-        .collect();
-    owed.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(owed)
 }
 
 impl<T: Tier> Behind<T> {
