@@ -135,6 +135,26 @@ async fn a_newer_write_takes_the_place_of_one_that_waits() {
     assert_eq!(slow.begun_of("a"), ["1", "100"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn while_a_write_is_on_its_way_no_other_of_its_key_begins() {
+    let slow = Slow::default();
+    slow.shut();
+    let owed = over(&slow).await;
+    for number in 1..=3 {
+        put(&owed, "a", &number.to_string(), number).await;
+        slow.until_begun(1).await;
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(slow.begun_of("a"), ["1"]);
+    }
+    put(&owed, "b", "1", 1).await;
+    slow.until_begun(2).await;
+    slow.open();
+    settle(&owed).await;
+    assert_eq!(slow.begun_of("a"), ["1", "3"]);
+}
+
 /// Elsewhere one bad entry holds up all the others (hazelcast/hazelcast#7762).
 #[tokio::test(start_paused = true)]
 async fn a_write_that_never_goes_well_is_parked_and_holds_up_nothing() {
@@ -363,6 +383,27 @@ async fn where_there_is_no_room_a_write_goes_through() {
     assert_eq!(seen(&owed, "c").await, None, "it is not owed");
     slow.always("a", Mood::Well);
     settle(&owed).await;
+}
+
+/// What goes through does not overtake what is owed.
+#[tokio::test(start_paused = true)]
+async fn a_write_does_not_go_through_past_older_ones_of_its_key() {
+    let slow = Slow::default();
+    slow.shut();
+    let options = options().max_bytes(10).full(Full::Through);
+    let owed = options.open(slow.clone()).await.expect("owed writes");
+    put(&owed, "a", "12345678", 1).await;
+    slow.until_begun(1).await;
+    let other = owed.clone();
+    let through = tokio::spawn(async move { other.put("a", "123456").await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(slow.begun_of("a"), ["12345678"]);
+    slow.open();
+    through.await.expect("a task").expect("a write");
+    settle(&owed).await;
+    assert_eq!(slow.begun_of("a"), ["12345678", "123456"]);
 }
 
 /// A caller that goes leaves its write where it is, and the order as it was.
