@@ -58,17 +58,6 @@ impl Log {
         Ok(())
     }
 
-    /// Makes all of it survive power loss.
-    pub(super) fn sync(&mut self) -> Result<()> {
-        if self.ended {
-            return Err(Error::Closed);
-        }
-        match &self.journal {
-            Some(journal) => Ok(journal.sync()?),
-            None => Ok(()),
-        }
-    }
-
     /// Begins anew where it has grown to the fourfold; `base` says all that is owed. Where that fails it goes on
     /// growing, and to double its size before the next attempt.
     pub(super) fn compact(&mut self, base: impl FnOnce() -> Vec<Vec<u8>>) -> Result<()> {

@@ -50,6 +50,8 @@ pub(super) fn open(journal: &Journal) -> Result<(Owing, u64, bool), Error> {
 
 pub(super) struct Books {
     log: Log,
+    /// The log's, to be synced.
+    journal: Option<Journal>,
     shared: Arc<Shared>,
     /// What the journal does not know yet, and need not at once.
     late: Vec<Vec<u8>>,
@@ -77,12 +79,13 @@ impl Books {
         new: bool,
         shared: Arc<Shared>,
     ) -> Result<Books, Error> {
-        let mut log = Log::new(journal, shared.settings.compact);
+        let mut log = Log::new(journal.clone(), shared.settings.compact);
         if new {
             log.begin(&[record::begin()])?;
         }
         Ok(Books {
             log,
+            journal,
             shared,
             late: Vec::new(),
         })
@@ -138,7 +141,8 @@ impl Books {
         if !late.is_empty() {
             let _ = self.log.append(&late, Durability::Written);
         }
-        drop(self.log.end());
+        // Here, where it may block.
+        drop((self.journal.take(), self.log.end()));
         true
     }
 
@@ -185,7 +189,8 @@ impl Books {
     }
 
     fn sync(&mut self, answers: Vec<oneshot::Sender<Result<(), Error>>>) {
-        let synced = self.log.sync().map_err(Error::from);
+        let synced = self.journal.as_ref().map_or(Ok(()), Journal::sync);
+        let synced = synced.map_err(Error::from);
         if synced.is_ok() {
             self.shared.all_synced();
         }
