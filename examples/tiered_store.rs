@@ -49,7 +49,7 @@ impl Tier for BadDay {
     async fn write(&self, key: Key<'_>, op: Op, when: When) -> TierResult<Applied> {
         let number = self.writes.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(Duration::from_millis(20)).await;
-        if number < 60 && number % 2 == 0 {
+        if number < 60 && number.is_multiple_of(2) {
             return Err(TierError::new(Kind::Transient, "files", "not now"));
         }
         self.files.write(key, op, when).await
