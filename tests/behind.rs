@@ -650,3 +650,20 @@ async fn a_journal_that_fails_owes_nothing_that_it_refused() {
         (Some("2"), 1)
     );
 }
+
+/// That all has arrived is in the journal before closing says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_has_arrived_is_settled_in_the_journal_when_closing_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for round in 0..100 {
+        let path = dir.path().join(round.to_string());
+        let asked = options().journal(&path);
+        let owed = asked.open(Slow::default()).await.expect("owed writes");
+        for number in 0..20 {
+            put(&owed, &number.to_string(), "1", 1).await;
+        }
+        settle(&owed).await;
+        let left = behind::owed(&path).expect("a journal");
+        assert!(left.is_empty(), "round {round}: {left:?}");
+    }
+}

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::owing::{Fate, Owed};
-use super::shared::{Request, Shared};
+use super::owing::Owed;
+use super::shared::Shared;
 use crate::tier::{self, Applied, Error, KeyBuf, Kind, Op, Tier, When};
 
 /// A task that goes with whoever waits for it.
@@ -76,13 +76,5 @@ async fn carry<T: Tier>(shared: &Shared, tier: &Arc<T>, key: KeyBuf, owed: Owed)
             Err(Error::new(Kind::Transient, tier.name(), message).source(error))
         }
     };
-    match shared.finish(&key, outcome) {
-        Some(Fate::Settled(number)) => shared.ask(Request::Settled { key, number }),
-        Some(Fate::Parked(parked)) => shared.ask(Request::Parked {
-            key,
-            number: parked.owed.number,
-            reason: parked.reason,
-        }),
-        Some(Fate::Later) | None => {}
-    }
+    shared.finish(&key, outcome);
 }

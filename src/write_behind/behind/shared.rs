@@ -16,6 +16,7 @@ use super::options::{Full, Settings};
 use super::owing::{Delays, Failure, Fate, Owing};
 use crate::clock::Clock;
 use crate::clock::rate::RateClock;
+use crate::durability::Durability;
 use crate::tier::{self, Applied, KeyBuf, Op};
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, RateClock, NoOpMiddleware<Duration>>;
@@ -287,7 +288,7 @@ impl Shared {
     }
 
     /// What became of a write that was on its way.
-    pub(super) fn finish(&self, key: &KeyBuf, outcome: tier::Result<Applied>) -> Option<Fate> {
+    pub(super) fn finish(&self, key: &KeyBuf, outcome: tier::Result<Applied>) {
         let mut state = self.state();
         let fate = match outcome {
             Ok(applied) => {
@@ -311,12 +312,54 @@ impl Shared {
                 state.owing.failed(key, failure, now, delays)
             }
         };
+        // Before anybody can see that all is settled, and end the journal.
+        self.tell(key, fate);
         let more = state.owing.is_ready();
         drop(state);
+        self.called.notify_one();
         self.moved.notify_waiters();
         if more {
             self.work.notify_one();
         }
-        fate
+    }
+
+    /// Has the journal told what became of a write, where there is one.
+    fn tell(&self, key: &KeyBuf, fate: Option<Fate>) {
+        let key = key.clone();
+        let request = match fate {
+            Some(Fate::Settled(number)) => Request::Settled { key, number },
+            Some(Fate::Parked(parked)) => Request::Parked {
+                key,
+                number: parked.owed.number,
+                reason: parked.reason,
+            },
+            Some(Fate::Later) | None => return,
+        };
+        if self.settings.durability > Durability::Memory {
+            self.desk().requests.push(request);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::tier::Version;
+    use crate::write_behind::behind::Options;
+    use crate::write_behind::behind::owing::Owed;
+
+    #[test]
+    fn without_a_journal_nothing_is_kept_for_it() {
+        let settings = Options::new().settings;
+        let clock = Arc::new(SystemClock::new());
+        let shared = Shared::new(Owing::default(), 0, settings, clock);
+        let key = KeyBuf::new("key").expect("a key");
+        let op = Op::Remove(Version::NONE);
+        shared.state().owing.owe(&key, Owed { number: 1, op });
+        assert!(shared.state().owing.start(Duration::ZERO).is_some());
+        shared.finish(&key, Ok(Applied::Done));
+        assert!(shared.state().owing.is_settled());
+        assert!(shared.desk().requests.is_empty());
     }
 }
