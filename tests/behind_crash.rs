@@ -5,11 +5,11 @@
 #![cfg(all(feature = "chain", feature = "testing"))]
 
 mod behind_support;
+mod crash_schedules;
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use behind_support::{Mood, Slow, entry, key};
@@ -186,36 +186,7 @@ fn schedule(seed: u64) -> u64 {
 }
 
 fn schedules(default: u64) {
-    if let Some(seed) = number("BEHIND_SEED") {
-        schedule(seed);
-        return;
-    }
-    let count = number("BEHIND_SCHEDULES").unwrap_or(default);
-    let base = number("BEHIND_BASE").unwrap_or_else(|| {
-        use std::hash::{BuildHasher, RandomState};
-        RandomState::new().hash_one(0) >> 16
-    });
-    println!("BEHIND_BASE={base}");
-    let (next, crashes) = (AtomicU64::new(0), AtomicU64::new(0));
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::SeqCst);
-            if number >= count {
-                break;
-            }
-            crashes.fetch_add(schedule(base + number), Ordering::SeqCst);
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        scope.spawn(work);
-    });
-    println!("{count} schedules, {} crashes", crashes.into_inner());
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().expect("a number"))
+    crash_schedules::run("BEHIND", default, |seed, _| schedule(seed));
 }
 
 #[test]

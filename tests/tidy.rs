@@ -76,7 +76,7 @@ const WRITE_BEHIND: &[&[&str]] = &[
     &["engine"],
     &["inventory", "options", "redb"],
     &["ledger"],
-    &["log", "stripes", "stats"],
+    &["log", "place", "stripes", "stats"],
     &["debts"],
     &["error"],
     &["record", "sink"],

@@ -5,6 +5,8 @@
 //! lost, none is delivered twice, and each window is there as a whole or not at all.
 #![cfg(all(feature = "write-behind", feature = "testing"))]
 
+mod crash_schedules;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -343,41 +345,11 @@ fn schedule(seed: u64, once: bool) -> u64 {
 }
 
 fn schedules(default: u64) {
-    if let Some(seed) = number("WRITE_BEHIND_SEED") {
-        for once in [true, false] {
-            schedule(seed, once);
-        }
-        return;
-    }
-    let count = number("WRITE_BEHIND_SCHEDULES").unwrap_or(default);
-    let base = number("WRITE_BEHIND_BASE").unwrap_or_else(|| {
-        use std::hash::{BuildHasher, RandomState};
-        RandomState::new().hash_one(0) >> 16
+    crash_schedules::run("WRITE_BEHIND", default, |seed, place| match place {
+        // Of five sinks one does not know what it was given.
+        Some(place) => schedule(seed, place % 5 != 4),
+        None => [true, false].map(|once| schedule(seed, once)).iter().sum(),
     });
-    println!("WRITE_BEHIND_BASE={base}");
-    let next = AtomicU64::new(0);
-    let crashes = AtomicU64::new(0);
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::SeqCst);
-            if number >= count {
-                break;
-            }
-            // Of five sinks one does not know what it was given.
-            let died = schedule(base + number, number % 5 != 4);
-            crashes.fetch_add(died, Ordering::SeqCst);
-        }
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(work);
-        scope.spawn(work);
-    });
-    println!("{count} schedules, {} crashes", crashes.into_inner());
-}
-
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().expect("a number"))
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::level::{Level, count};
 use super::report::{Attempt, Failure, LevelReport, LevelState, WriteError};
 use super::state::{Core, OLDEST};
 use crate::generation::Turn;
+use crate::tier::judge::merged;
 use crate::tier::{Applied, Entry, Error, KeyBuf, Kind, Op, Result, Tier, Version, When};
 
 impl Core {
@@ -48,24 +49,6 @@ impl Core {
         }
         self.versions.seen(op.version());
         op
-    }
-
-    /// The entry with `delta` added, and a version still to be given.
-    fn sum(&self, held: Option<&Entry>, delta: i64) -> Result<Entry> {
-        let Some(held) = held else {
-            return Ok(Entry::new(delta.to_le_bytes().to_vec()));
-        };
-        let refused = |message: &str| self.error(Kind::Permanent, message);
-        let number: [u8; 8] = held
-            .value
-            .as_ref()
-            .try_into()
-            .map_err(|_| refused("a merge needs a number of 8 bytes, and the value is none"))?;
-        let sum = i64::from_le_bytes(number).checked_add(delta);
-        let sum = sum.ok_or_else(|| refused("the sum is beyond 64 bits"))?;
-        let mut entry = held.clone().version(Version::NONE);
-        entry.value = sum.to_le_bytes().to_vec().into();
-        Ok(entry)
     }
 }
 
@@ -141,7 +124,11 @@ impl Change<'_> {
             .into_iter()
             .for_each(|version| self.core.versions.seen(version));
         let op = match op {
-            Op::Merge(delta) => Op::Put(self.core.sum(held.as_ref(), delta)?),
+            Op::Merge(delta) => {
+                // Its version is still to be given.
+                let sum = merged(&self.core.name, held.as_ref(), delta)?;
+                Op::Put(sum.version(Version::NONE))
+            }
             other => other,
         };
         let op = self.core.stamp(op);

@@ -70,7 +70,7 @@ pub(super) fn judge(
 }
 
 /// The entry with `delta` added to its value; all else about it stays.
-fn merged(tier: &str, live: Option<&Entry>, delta: i64) -> Result<Entry> {
+pub(crate) fn merged(tier: &str, live: Option<&Entry>, delta: i64) -> Result<Entry> {
     let Some(entry) = live else {
         return Ok(Entry::new(delta.to_le_bytes().to_vec()));
     };

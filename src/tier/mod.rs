@@ -34,7 +34,7 @@ mod error;
 #[cfg(feature = "metrics")]
 pub mod facade;
 pub mod file;
-mod judge;
+pub(crate) mod judge;
 mod key;
 #[cfg(feature = "tracing")]
 pub mod logged;

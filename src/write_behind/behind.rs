@@ -112,14 +112,14 @@ struct Owner<T> {
     shared: Arc<Shared>,
     tier: Arc<T>,
     workers: Mutex<Vec<JoinHandle<()>>>,
-    /// Whether requests go through the journal's task.
-    journaled: bool,
 }
 
 impl<T> Owner<T> {
     fn end(&self) {
-        self.shared.state().ended = true;
-        self.shared.state().closing = true;
+        {
+            let mut state = self.shared.state();
+            (state.ended, state.closing) = (true, true);
+        }
         let workers =
             std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         workers.iter().for_each(JoinHandle::abort);
@@ -154,15 +154,11 @@ impl Options {
                 None => Default::default(),
             };
             let shared = Arc::new(Shared::new(owing, last, settings, clock));
-            let journaled = journal.is_some();
-            if !journaled {
-                shared.nothing_to_sync();
-            }
             let books = Books::new(journal, new, Arc::clone(&shared))?;
-            Ok::<_, Error>((shared, books, journaled))
+            Ok::<_, Error>((shared, books))
         });
-        let (shared, books, journaled) = opened.await.map_err(|_| Error::NoRuntime)??;
-        if journaled {
+        let (shared, books) = opened.await.map_err(|_| Error::NoRuntime)??;
+        if settings.is_journaled() {
             drop(runtime.spawn(books.serve()));
         }
         let tier = Arc::new(tier);
@@ -172,7 +168,6 @@ impl Options {
             workers: Mutex::new(workers),
             shared,
             tier,
-            journaled,
         };
         Ok(Behind {
             owner: Arc::new(owner),
@@ -219,7 +214,7 @@ impl<T: Tier> Behind<T> {
 
     async fn journal(&self, key: KeyBuf, op: Op, room: usize) -> tier::Result<Applied> {
         let shared = self.shared();
-        if !self.owner.journaled {
+        if !shared.settings.is_journaled() {
             let number = shared.number();
             let mut state = shared.state();
             Shared::release_room(&mut state, room);
@@ -308,7 +303,7 @@ impl<T: Tier> Behind<T> {
                 return Ok(false);
             };
             let number = parked.owed.number;
-            if !self.owner.journaled {
+            if !shared.settings.is_journaled() {
                 state.owing.release(&key, number, again);
                 drop(state);
                 shared.work.notify_one();
@@ -362,7 +357,7 @@ impl<T: Tier> Behind<T> {
         }
         let settled = tokio::time::timeout(deadline, self.settled()).await;
         self.owner.end();
-        if self.owner.journaled {
+        if shared.settings.is_journaled() {
             let (answer, answered) = oneshot::channel();
             shared.ask(Request::Close { answer });
             answered.await.map_err(|_| Error::Closed)??;
@@ -372,7 +367,7 @@ impl<T: Tier> Behind<T> {
         Ok(Closed {
             settled: settled.is_ok(),
             owed: state.owing.all().count() - parked,
-            journaled: self.owner.journaled,
+            journaled: shared.settings.is_journaled(),
             parked,
             last_error: state.counts.last_error.clone(),
         })

@@ -295,6 +295,17 @@ impl Engine {
         sums
     }
 
+    /// What is owed under that key, likewise.
+    pub(super) fn owed_of(&self, key: &str) -> Option<i128> {
+        let ledger = self.ledger();
+        let held = [
+            ledger.gathered.get(key).copied(),
+            ledger.debts.owed(key),
+            self.stripes.sum_of(key),
+        ];
+        held.into_iter().flatten().reduce(i128::saturating_add)
+    }
+
     pub(super) fn needs_sync(&self) -> bool {
         let ledger = self.ledger();
         !ledger.is_settled() || !self.stripes.is_empty()

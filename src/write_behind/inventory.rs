@@ -8,7 +8,8 @@ use super::batch::{Mark, Stamp};
 use super::debts::{Debts, Parked};
 use super::error::Result;
 use super::ledger::{CODEC, read};
-use crate::journal::{self, Reader};
+use super::log;
+use crate::journal::Reader;
 use crate::store::Directory;
 
 /// What a write-behind journal owes.
@@ -48,19 +49,8 @@ impl Owed {
     }
 
     fn of(reader: &Reader) -> Result<Owed> {
-        let found = reader.codec()?;
-        if found != CODEC {
-            let wanted = CODEC.to_owned();
-            return Err(journal::Error::Codec { found, wanted }.into());
-        }
-        loop {
-            let first = reader.range()?.start;
-            match reader.replay(first) {
-                // It was begun anew in between, and what comes is a shorter one.
-                Err(journal::Error::Discarded { .. }) => {}
-                replay => return Ok(read(replay?)?.unwrap_or_default().into()),
-            }
-        }
+        let documents = log::look(reader, CODEC)?;
+        Ok(read(documents)?.unwrap_or_default().into())
     }
 
     /// Whether nothing is owed and nothing is parked.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::batch::{Batch, Mark, Stamp, check};
 use super::debts::{Debts, Frozen, Sums, add, window};
 use super::error::{Error, Result};
-use super::log::Log;
+use super::log::{self, Log};
 use super::record::Record;
 use super::stripes::Stripes;
 use crate::buffer::random::Random;
@@ -244,25 +244,11 @@ impl Ledger {
 }
 
 /// What a journal says; none where it has nothing.
-pub(super) fn read(mut documents: Replay) -> Result<Option<Debts>> {
-    let mut debts = None;
-    let first = documents.position();
-    while let Some(document) = documents.next()? {
-        let position = document.position;
-        let damaged = |reason| Error::Damaged { position, reason };
-        let record = Record::decode(document.bytes).map_err(damaged)?;
-        // What is left before a beginning anew, when discarding it was not brought to an end.
-        let void = debts.is_none() && first > 0 && !matches!(record, Record::Begin { .. });
-        if !void {
-            let debts = debts.get_or_insert_with(Debts::default);
-            debts.replay(record).map_err(damaged)?;
-        }
-    }
-    match debts {
-        None if documents.position() > 0 => Err(Error::Damaged {
-            position: first,
-            reason: "no writer begins in it",
-        }),
-        debts => Ok(debts),
-    }
+pub(super) fn read(documents: Replay) -> Result<Option<Debts>> {
+    let mut debts = Debts::default();
+    let begun = log::replay(documents, |document, void| {
+        let record = Record::decode(document)?;
+        if void { Ok(()) } else { debts.replay(record) }
+    })?;
+    Ok(begun.then_some(debts))
 }

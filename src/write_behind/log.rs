@@ -1,8 +1,9 @@
 //! The journal under what is owed: it shrinks again, and it can be taken away.
 
 use super::error::{Error, Result};
+use super::record::BEGIN;
 use crate::durability::Durability;
-use crate::journal::Journal;
+use crate::journal::{self, Journal, Reader, Replay};
 
 /// A journal that is begun anew, with nothing in it but what is owed, once it has grown far beyond that. Without
 /// one every call succeeds, and keeps nothing.
@@ -91,5 +92,45 @@ impl Log {
     pub(super) fn end(&mut self) -> Option<Journal> {
         self.ended = true;
         self.journal.take()
+    }
+}
+
+/// Hands over what a journal says, and whether that is void: left before a beginning anew, when discarding it was
+/// not brought to an end. Answers whether it has begun.
+pub(super) fn replay(
+    mut documents: Replay,
+    mut each: impl FnMut(&[u8], bool) -> Result<(), &'static str>,
+) -> Result<bool> {
+    let first = documents.position();
+    let mut begun = false;
+    while let Some(document) = documents.next()? {
+        let position = document.position;
+        begun |= document.bytes.first() == Some(&BEGIN);
+        let void = !begun && first > 0;
+        each(document.bytes, void).map_err(|reason| Error::Damaged { position, reason })?;
+    }
+    if !begun && documents.position() > 0 {
+        return Err(Error::Damaged {
+            position: first,
+            reason: "no writer begins in it",
+        });
+    }
+    Ok(begun)
+}
+
+/// All documents of a journal that another may be writing, if they are written in that codec.
+pub(super) fn look(reader: &Reader, codec: &str) -> Result<Replay> {
+    let found = reader.codec()?;
+    if found != codec {
+        let wanted = codec.to_owned();
+        return Err(journal::Error::Codec { found, wanted }.into());
+    }
+    loop {
+        let first = reader.range()?.start;
+        match reader.replay(first) {
+            // It was begun anew in between, and what comes is a shorter one.
+            Err(journal::Error::Discarded { .. }) => {}
+            replay => return Ok(replay?),
+        }
     }
 }

@@ -45,6 +45,7 @@ mod json;
 mod ledger;
 mod log;
 mod options;
+mod place;
 mod record;
 #[cfg(feature = "redb")]
 pub mod redb;
@@ -202,7 +203,7 @@ impl Counters {
 
     /// What is owed under that key, if anything: to be added to what the sink has.
     pub fn owed(&self, key: &str) -> Option<i128> {
-        self.engine().owed().get(key).copied()
+        self.engine().owed_of(key)
     }
 
     /// What is owed, as a JSON object of keys and sums, in order.

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::error::Result;
 use super::ledger::{CODEC, Ledger};
+use super::place::Place;
 use crate::buffer::random::Random;
 use crate::clock::{Clock, SystemClock};
 use crate::durability::Durability;
-use crate::journal::{self, Journal};
+use crate::journal;
 use crate::store::Directory;
 
 /// Keys that may be owed at once.
@@ -52,13 +53,6 @@ pub struct Options {
     adopt: bool,
     pub(super) clock: Arc<dyn Clock>,
     seed: Option<u64>,
-}
-
-#[derive(Clone)]
-enum Place {
-    Memory,
-    Path(PathBuf),
-    Directory(Arc<dyn Directory>),
 }
 
 impl std::fmt::Debug for Options {
@@ -167,10 +161,8 @@ impl Options {
             options = options.seed(seed);
             random = Random::Seeded(!seed);
         }
-        let journal: Journal = match &self.place {
-            Place::Memory => return Ok(Ledger::in_memory(&self.name)),
-            Place::Path(path) => options.open(path)?,
-            Place::Directory(directory) => options.open_in(directory.clone())?,
+        let Some(journal) = self.place.open(&options)? else {
+            return Ok(Ledger::in_memory(&self.name));
         };
         let (durability, compact) = (self.durability, self.compact);
         let mut ledger = Ledger::open(journal, &self.name, durability, compact, random)?;

@@ -19,6 +19,9 @@ use super::batch::Mark;
 /// A key and what was added to it.
 pub(super) type Sum<'a> = (&'a str, i128);
 
+/// The kind of the document behind which is all that counts, in the first byte of each.
+pub(super) const BEGIN: u8 = 1;
+
 /// Version of this layout.
 const VERSION: u8 = 1;
 
@@ -62,7 +65,7 @@ impl Record<'_> {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Record::Begin { writer, name } => {
-                out.extend([1, VERSION]);
+                out.extend([BEGIN, VERSION]);
                 out.extend(writer.to_le_bytes());
                 text(out, name);
             }
@@ -116,7 +119,7 @@ impl<'a> Record<'a> {
     pub(super) fn decode(document: &'a [u8]) -> Result<Record<'a>, &'static str> {
         let mut rest = Rest(document);
         let record = match rest.byte()? {
-            1 => {
+            BEGIN => {
                 if rest.byte()? != VERSION {
                     return Err("it is of a later version");
                 }

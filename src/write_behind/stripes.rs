@@ -113,6 +113,13 @@ impl Stripes {
         }
     }
 
+    /// What is in them under that key.
+    pub(super) fn sum_of(&self, key: &str) -> Option<i128> {
+        let stripes = self.stripes.iter();
+        let sums = stripes.filter_map(|stripe| stripe.lock().sums.get(key).copied());
+        sums.reduce(i128::saturating_add)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.stripes
             .iter()

@@ -11,27 +11,17 @@ use super::record::{self, Fold};
 use super::shared::{Request, Shared};
 use crate::durability::Durability;
 use crate::journal::{Journal, Replay};
-use crate::write_behind;
-use crate::write_behind::log::Log;
+use crate::write_behind::log::{self, Log};
 
 /// Reads what a journal says.
-pub(super) fn read(mut documents: Replay) -> Result<Fold, Error> {
+pub(super) fn read(documents: Replay) -> Result<Fold, Error> {
     let mut fold = Fold::default();
-    let first = documents.position();
-    while let Some(document) = documents.next()? {
-        let position = document.position;
-        // What is left before a beginning anew, when discarding it was not brought to an end.
-        if !fold.is_begun() && first > 0 && !Fold::begins(document.bytes) {
-            continue;
-        }
-        let replayed = fold.replay(document.bytes);
-        replayed.map_err(|reason| write_behind::Error::Damaged { position, reason })?;
-    }
-    if documents.position() > 0 && !fold.is_begun() {
-        let reason = "no writer begins in it";
-        let position = first;
-        return Err(write_behind::Error::Damaged { position, reason }.into());
-    }
+    log::replay(
+        documents,
+        |document, void| {
+            if void { Ok(()) } else { fold.replay(document) }
+        },
+    )?;
     Ok(fold)
 }
 

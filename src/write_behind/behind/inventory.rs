@@ -5,8 +5,9 @@ use std::path::Path;
 use super::CODEC;
 use super::books;
 use super::error::Error;
-use crate::journal::{self, Reader};
+use crate::journal::Reader;
 use crate::tier::{KeyBuf, Op};
+use crate::write_behind::log;
 
 /// A write that a journal owes.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,19 +29,7 @@ pub struct OwedWrite {
 /// [`Error::Journal`], also where it is no journal of owed writes.
 pub fn owed(path: impl AsRef<Path>) -> Result<Vec<OwedWrite>, Error> {
     let reader = Reader::open(path)?;
-    let found = reader.codec()?;
-    if found != CODEC {
-        let wanted = CODEC.to_owned();
-        return Err(journal::Error::Codec { found, wanted }.into());
-    }
-    let fold = loop {
-        let first = reader.range()?.start;
-        match reader.replay(first) {
-            // It was begun anew in between, and what comes is a shorter one.
-            Err(journal::Error::Discarded { .. }) => {}
-            replay => break books::read(replay?)?,
-        }
-    };
+    let fold = books::read(log::look(&reader, CODEC)?)?;
     let mut owed: Vec<OwedWrite> = fold
         .into_owed()
         .map(|(key, owed)| match owed {

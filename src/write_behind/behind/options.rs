@@ -11,6 +11,7 @@ use crate::clock::runtime::RuntimeClock;
 use crate::durability::Durability;
 use crate::journal::{self, Journal};
 use crate::store::Directory;
+use crate::write_behind::place::Place;
 
 /// What becomes of a write for which there is no room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,13 @@ pub(super) struct Settings {
     pub(super) compact: u64,
 }
 
+impl Settings {
+    /// Whether what is owed is kept in a journal: whatever survives anything is.
+    pub(super) fn is_journaled(&self) -> bool {
+        self.durability > Durability::Memory
+    }
+}
+
 /// How writes are owed.
 ///
 /// # Examples
@@ -62,13 +70,6 @@ pub struct Options {
     place: Place,
     pub(super) clock: Option<Arc<dyn Clock>>,
     seed: Option<u64>,
-}
-
-#[derive(Clone)]
-enum Place {
-    Memory,
-    Path(PathBuf),
-    Directory(Arc<dyn Directory>),
 }
 
 impl std::fmt::Debug for Options {
@@ -205,11 +206,9 @@ impl Options {
         if let Some(clock) = &self.clock {
             options = options.clock(Arc::clone(clock));
         }
-        match &self.place {
-            Place::Memory if self.settings.durability > Durability::Memory => Err(Error::NoJournal),
-            Place::Memory => Ok(None),
-            Place::Path(path) => Ok(Some(options.open(path)?)),
-            Place::Directory(directory) => Ok(Some(options.open_in(Arc::clone(directory))?)),
+        match self.place.open(&options)? {
+            None if self.settings.is_journaled() => Err(Error::NoJournal),
+            journal => Ok(journal),
         }
     }
 }

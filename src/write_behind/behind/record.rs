@@ -16,12 +16,13 @@ use bytes::Bytes;
 
 use super::owing::{Owed, Parked};
 use crate::tier::{Entry, Key, KeyBuf, Op, Version};
+use crate::write_behind::record::BEGIN;
 
 const VERSION: u8 = 1;
 const NO_EXPIRY: u64 = u64::MAX;
 
 pub(super) fn begin() -> Vec<u8> {
-    vec![1, VERSION]
+    vec![BEGIN, VERSION]
 }
 
 fn head(kind: u8, number: u64, key: Key<'_>, more: usize) -> Vec<u8> {
@@ -88,11 +89,6 @@ pub(super) struct Fold {
 const SHORT: &str = "it ends too early";
 
 impl Fold {
-    /// Whether a writer begins with this document.
-    pub(super) fn begins(document: &[u8]) -> bool {
-        document.first() == Some(&1)
-    }
-
     pub(super) fn is_begun(&self) -> bool {
         self.begun
     }
@@ -101,7 +97,7 @@ impl Fold {
     pub(super) fn replay(&mut self, document: &[u8]) -> Result<(), &'static str> {
         let mut rest = Rest(document);
         let [kind] = rest.array()?;
-        if kind == 1 {
+        if kind == BEGIN {
             let [version] = rest.array()?;
             if version != VERSION {
                 return Err("it is of a later version");

@@ -16,7 +16,6 @@ use super::options::{Full, Settings};
 use super::owing::{Delays, Failure, Fate, Owing};
 use crate::clock::Clock;
 use crate::clock::rate::RateClock;
-use crate::durability::Durability;
 use crate::tier::{self, Applied, KeyBuf, Op};
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, RateClock, NoOpMiddleware<Duration>>;
@@ -96,7 +95,7 @@ pub(super) struct Shared {
     limiter: Option<Limiter>,
     /// The number of the last write.
     last: AtomicU64,
-    /// Writes up to that one survive power loss, or need not.
+    /// Writes up to that one survive power loss.
     synced: AtomicU64,
     /// Whoever syncs the journal for a delivery; when that was done last.
     syncing: tokio::sync::Mutex<Option<Duration>>,
@@ -152,17 +151,13 @@ impl Shared {
         self.synced.store(last, Ordering::Release);
     }
 
-    /// There is no journal.
-    pub(super) fn nothing_to_sync(&self) {
-        self.synced.store(u64::MAX, Ordering::Release);
-    }
-
     /// Waits until the journal's record of that write survives power loss.
     ///
     /// What has arrived below while an older write of its key is all that the journal knows after power was
     /// lost would be written over by that one.
     pub(super) async fn synced(&self, number: u64) -> Result<(), Error> {
-        if self.synced.load(Ordering::Acquire) >= number {
+        let journaled = self.settings.is_journaled();
+        if !journaled || self.synced.load(Ordering::Acquire) >= number {
             return Ok(());
         }
         // One syncs for all who wait meanwhile, and not so often that appends have to wait for it.
@@ -335,7 +330,7 @@ impl Shared {
             },
             Some(Fate::Later) | None => return,
         };
-        if self.settings.durability > Durability::Memory {
+        if self.settings.is_journaled() {
             self.desk().requests.push(request);
         }
     }
