@@ -68,7 +68,8 @@ impl Log {
         }
         let begun = self.begin(&base());
         if begun.is_err() {
-            self.least = self.grown.saturating_mul(2);
+            // Where only the discarding failed it has not grown since.
+            self.least = self.least.max(self.grown.saturating_mul(2));
         }
         begun
     }
