@@ -3,6 +3,7 @@
 #![cfg(all(feature = "write-behind", feature = "testing"))]
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use documentbuffer::clock::manual::ManualClock;
 use documentbuffer::durability::Durability;
 use documentbuffer::journal::{self, Journal};
-use documentbuffer::store::fault::{CrashPlan, FaultDirectory, Rng};
+use documentbuffer::store::fault::{Class, CrashPlan, Fault, FaultDirectory, Kind, Rng};
 use documentbuffer::write_behind::{
     Batch, Counters, Error, MemorySink, Options, Owed, Sink, SinkError,
 };
@@ -457,4 +458,32 @@ fn a_journal_that_fails_keeps_what_was_added_in_memory() {
     counters.persist().expect("there is room again");
     counters.sync().expect("sync");
     assert_eq!(i128::from(sink.get("a")), added);
+}
+
+/// Its old segments stay, and it is begun anew no more often for that.
+#[test]
+fn a_journal_that_cannot_discard_is_not_begun_anew_at_every_turn() {
+    let (dir, sink) = (FaultDirectory::new(1), MemorySink::default());
+    let counters = Options::new("views")
+        .journal_in(Arc::new(dir.clone()))
+        .window(Duration::ZERO)
+        .period(Duration::ZERO)
+        .compact_at(5000)
+        .open(sink)
+        .expect("counters");
+    dir.fault(Fault {
+        kind: Kind::Fail(ErrorKind::PermissionDenied),
+        class: Class::Remove,
+        at: 0,
+        sticky: true,
+    });
+    for _ in 0..600 {
+        counters.increment("a", 1).expect("increment");
+        counters.persist().expect("persist");
+    }
+    let names = dir.view().into_keys();
+    let segments = names.filter(|name| name.ends_with(".segment")).count();
+    // 600 windows of about twenty bytes each.
+    assert!((2..=6).contains(&segments), "{segments} segments");
+    assert_eq!(counters.owed("a"), Some(600));
 }
