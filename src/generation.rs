@@ -15,15 +15,18 @@
 //! only for keys of which somebody has a token, a turn, or waits for one.
 
 mod sync;
+mod turn;
+
+pub use turn::{Landing, Turn, Write};
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 use sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use turn::Place;
 
 const SHARDS: usize = 32;
 
@@ -214,8 +217,31 @@ impl Generations {
         }
     }
 
+    /// Asks for a turn to write what was computed from that view: `None` where it is old, or is not one of this
+    /// key and of these generations.
+    ///
+    /// Judging the view, taking the place and killing the tokens of the key are one step. So this is a
+    /// [landing](Generations::land) for whoever writes what all others have to see.
+    pub fn write_if(&self, view: impl Into<View>, key: &str) -> Option<Write> {
+        let View(claim) = view.into();
+        let own = match &claim {
+            Claim::Token(token) => Arc::ptr_eq(&self.0, &token.inner) && *token.key == *key,
+            Claim::Mark(mark) => Arc::ptr_eq(&self.0, &mark.inner),
+        };
+        let mut shard = self.0.shard(key);
+        let live = own && shard.is_live(key, &claim);
+        let place = live.then(|| self.queue(&mut shard, key.into(), true))?;
+        // Before the claim, which looks for its shard when it goes.
+        drop(shard);
+        Some(Write { place: Some(place) })
+    }
+
     fn place(&self, key: Arc<str>, writes: bool) -> Place {
         let mut shard = self.0.shard(&key);
+        self.queue(&mut shard, key, writes)
+    }
+
+    fn queue(&self, shard: &mut Shard, key: Arc<str>, writes: bool) -> Place {
         let (key, slot) = shard.slot(key);
         if writes {
             slot.writes += 1;
@@ -225,7 +251,6 @@ impl Generations {
         slot.tickets += 1;
         let waker = None;
         slot.queue.push_back(Waiter { ticket, waker });
-        drop(shard);
         Place {
             inner: self.0.clone(),
             key,
@@ -346,157 +371,29 @@ impl fmt::Debug for Mark {
     }
 }
 
+/// What a value was computed from: all that stood at a [`Token`] or a [`Mark`].
+pub struct View(Claim);
+
+impl From<Token> for View {
+    fn from(token: Token) -> View {
+        View(Claim::Token(token))
+    }
+}
+
+impl From<&Mark> for View {
+    fn from(mark: &Mark) -> View {
+        View(Claim::Mark(mark.0.clone()))
+    }
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View").finish_non_exhaustive()
+    }
+}
+
 /// What a landing stands on.
 enum Claim {
     Token(Token),
     Mark(Arc<Marked>),
-}
-
-/// A place in the queue of a key; dropping it leaves the queue.
-struct Place {
-    inner: Arc<Inner>,
-    key: Arc<str>,
-    ticket: u64,
-    writes: bool,
-}
-
-impl Place {
-    /// Whether its turn has come; if not, `waker` is called when it has. A claim that died ends the wait.
-    fn poll(&self, waker: &Waker, claim: Option<&Claim>) -> Poll<bool> {
-        // Cloned, and what it replaces dropped, outside the lock: wakers are not ours.
-        let mut waker = Some(waker.clone());
-        let mut shard = self.inner.shard(&self.key);
-        if claim.is_some_and(|claim| !shard.is_live(&self.key, claim)) {
-            return Poll::Ready(false);
-        }
-        let Some(slot) = shard.keys.get_mut(&self.key) else {
-            return Poll::Ready(false);
-        };
-        if slot
-            .queue
-            .front()
-            .is_some_and(|first| first.ticket == self.ticket)
-        {
-            return Poll::Ready(true);
-        }
-        let own = slot
-            .queue
-            .binary_search_by_key(&self.ticket, |other| other.ticket);
-        if let Some(own) = own.ok().and_then(|own| slot.queue.get_mut(own)) {
-            std::mem::swap(&mut own.waker, &mut waker);
-        }
-        drop(shard);
-        Poll::Pending
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut shard = self.inner.shard(&self.key);
-        let mut next = None;
-        let mut own = None;
-        if let Some(slot) = shard.keys.get_mut(&self.key) {
-            if let Ok(at) = slot
-                .queue
-                .binary_search_by_key(&self.ticket, |other| other.ticket)
-            {
-                own = slot.queue.remove(at);
-                let first = slot.queue.front_mut().filter(|_| at == 0);
-                next = first.and_then(|first| first.waker.take());
-            }
-            slot.writes -= usize::from(self.writes);
-        }
-        if self.writes && self.inner.alive.load(Ordering::SeqCst) > 0 {
-            let sequence = self.inner.sequence.load(Ordering::SeqCst);
-            shard.written.insert(self.key.clone(), sequence);
-        }
-        shard.forget_if_idle(&self.key);
-        drop(shard);
-        drop(own);
-        if let Some(next) = next {
-            next.wake();
-        }
-    }
-}
-
-/// The turn of whoever writes or lands under a key; dropping it passes it on.
-#[must_use = "the turn is over when it is dropped"]
-pub struct Turn {
-    place: Place,
-}
-
-impl Turn {
-    /// The key whose turn it is.
-    pub fn key(&self) -> &str {
-        &self.place.key
-    }
-}
-
-impl fmt::Debug for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Turn")
-            .field("writes", &self.place.writes)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A write that waits for its [`Turn`].
-///
-/// # Panics
-///
-/// When it is polled after its end.
-#[must_use = "dropping it gives its place in the queue up"]
-pub struct Write {
-    place: Option<Place>,
-}
-
-impl Future for Write {
-    type Output = Turn;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Turn> {
-        let place = self.place.take().expect("not polled after its end");
-        match place.poll(context.waker(), None) {
-            Poll::Ready(_) => Poll::Ready(Turn { place }),
-            Poll::Pending => {
-                self.place = Some(place);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Write {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Write").finish_non_exhaustive()
-    }
-}
-
-/// A landing that waits for its [`Turn`], or to hear that there is none.
-#[must_use = "dropping it gives its place in the queue up"]
-pub struct Landing {
-    place: Option<Place>,
-    claim: Claim,
-}
-
-impl Future for Landing {
-    type Output = Option<Turn>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Turn>> {
-        let Some(place) = self.place.take() else {
-            return Poll::Ready(None);
-        };
-        match place.poll(context.waker(), Some(&self.claim)) {
-            Poll::Ready(live) => Poll::Ready(live.then_some(Turn { place })),
-            Poll::Pending => {
-                self.place = Some(place);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Landing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Landing").finish_non_exhaustive()
-    }
 }

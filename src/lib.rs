@@ -53,7 +53,7 @@
 //! | `journal::asynchronous` | `tokio` | appends as futures, following as a stream |
 //! | `tier::logged`, spans of `journal` | `tracing` | each call of a tier; `recover`, `commit`, `rotate`, `truncate`, `discard`, with bytes, documents and waiters |
 //! | `write_behind` | `write-behind` | counters, added up in memory and owed to a sink |
-//! | `tier` | `tier` | stores of values by key behind one trait: leaf `file`; layers `bounded`, `timeout`, `metered` |
+//! | `tier` | `tier` | stores of values by key behind one trait: leaf `file`; layers `bounded`, `guarded`, `timeout`, `metered` |
 //! | `generation` | `tier` | "store it only if nothing was written since" |
 //! | `tier::memory` | `memory` | a tier in memory, of bounded size |
 //! | `tier::redb`, `write_behind::redb` | `redb` | a tier in a redb file; a sink there that applies a batch once |

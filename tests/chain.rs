@@ -11,6 +11,7 @@ use std::time::Duration;
 use chain_support::*;
 use documentbuffer::chain::{Attempt, Chain, CloseError, Failure, Refusal, WriteError, check_edge};
 use documentbuffer::durability::Durability;
+use documentbuffer::tier::guarded::Guarded;
 use documentbuffer::tier::{
     Applied, BoxTier, Capabilities, Entry, Kind, MAX_KEY, Op, Tier, TierExt, Version, When,
 };

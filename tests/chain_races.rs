@@ -11,7 +11,8 @@ use std::task::{Context, Poll, Waker};
 use chain_support::*;
 use documentbuffer::chain::{Attempt, Chain, Failure, LevelState, WriteError};
 use documentbuffer::durability::Durability;
-use documentbuffer::tier::{BoxTier, Kind, Tier, TierExt};
+use documentbuffer::tier::guarded::Guarded;
+use documentbuffer::tier::{Applied, BoxTier, Entry, Key, Kind, Op, Tier, TierExt, When};
 
 fn chain_of(tiers: &[Fake]) -> Chain {
     let boxed = tiers.iter().cloned().map(BoxTier::new);
@@ -247,6 +248,63 @@ fn a_dropped_caller_ends_nothing() {
         drop(chain.put("k", "never"));
         idle(&chain).await;
         assert_eq!(truth.holds("k").as_deref(), Some("v"));
+    });
+}
+
+/// A value was computed from an old view of the chain, and comes late.
+#[test]
+fn what_was_computed_before_a_write_does_not_land() {
+    run(async {
+        for remove in [false, true] {
+            let (top, truth) = (volatile("top"), durable("truth"));
+            let chain = chain_of(&[top.clone(), truth.clone()]);
+            chain.put("k", "old").await.unwrap();
+            let (token, mark) = (chain.generations().token("k"), chain.generations().mark());
+            match remove {
+                true => chain.remove("k").await.unwrap(),
+                false => chain.put("k", "new").await.unwrap(),
+            }
+            let key = Key::new("k").unwrap();
+            let late = || Op::Put(Entry::new("late"));
+            let landed = chain.land(token, key, late(), When::Always).await.unwrap();
+            assert_eq!(landed, None);
+            let landed = chain.land(&mark, key, late(), When::Always).await.unwrap();
+            assert_eq!(landed, None);
+            let expected = (!remove).then_some("new");
+            assert_eq!(read(&chain, "k").await.as_deref(), expected);
+
+            let token = chain.generations().token("k");
+            let landed = chain.land(token, key, late(), When::Always).await.unwrap();
+            assert_eq!(landed, Some(Applied::Done));
+            assert_eq!(read(&chain, "k").await.as_deref(), Some("late"));
+            assert_eq!(truth.holds("k").as_deref(), Some("late"));
+        }
+    });
+}
+
+/// The room for writes is taken, all of it by writes of the key that somebody else lands under.
+#[test]
+fn who_lands_waits_for_room_before_it_has_a_place() {
+    run(async {
+        let (top, truth) = (volatile("top"), durable("truth"));
+        let boxed = [top.clone(), truth.clone()].map(BoxTier::new);
+        let chain = Chain::boxed(boxed).writes(1).build().unwrap();
+        let gate = truth.hold(Class::Put);
+        let context = &mut Context::from_waker(Waker::noop());
+        let mut first = pin!(chain.put("other", "1"));
+        assert!(first.as_mut().poll(context).is_pending());
+        let mut second = pin!(chain.put("k", "2"));
+        assert!(second.as_mut().poll(context).is_pending());
+        let token = chain.generations().token("k");
+        let op = Op::Put(Entry::new("late"));
+        let mut late = pin!(chain.land(token, Key::new("k").unwrap(), op, When::Always));
+        assert!(late.as_mut().poll(context).is_pending());
+        gate.reached().await;
+        gate.open();
+        first.await.unwrap();
+        second.await.unwrap();
+        assert_eq!(late.await.unwrap(), None);
+        assert_eq!(truth.holds("k").as_deref(), Some("2"));
     });
 }
 

@@ -21,6 +21,7 @@ use chain_support::random::{Chance, Rng};
 use chain_support::*;
 use documentbuffer::chain::{Chain, LevelState, WriteError};
 use documentbuffer::durability::Durability;
+use documentbuffer::tier::guarded::Guarded;
 use documentbuffer::tier::{Applied, BoxTier, Capabilities, Entry, Op, Result, Tier, TierExt};
 use documentbuffer::tier::{Version, When};
 

@@ -52,6 +52,10 @@ enum Script {
     LandSince,
     /// Takes a token, asks to land, and gives up likewise.
     GivesUpLanding,
+    /// Takes a token; writes if it is live: waits, has its turn.
+    WriteIf,
+    /// The same with a mark.
+    WriteIfSince,
 }
 
 enum State {
@@ -90,6 +94,14 @@ impl Actor {
         let context = &mut Context::from_waker(&waker);
         self.state = match std::mem::replace(&mut self.state, State::Over) {
             State::Begins => self.begin(generations, model),
+            State::Token(token, since) if matches!(self.script, Script::WriteIf) => {
+                let live = model.is_live(KEY, since);
+                writing(generations.write_if(token, KEY), live, model)
+            }
+            State::Mark(mark, since) if matches!(self.script, Script::WriteIfSince) => {
+                let live = model.is_live(KEY, since);
+                writing(generations.write_if(&mark, KEY), live, model)
+            }
             State::Token(token, since) => {
                 assert_eq!(token.is_live(), model.is_live(KEY, since));
                 let ticket = model.asks_to_land(KEY, since);
@@ -147,11 +159,22 @@ impl Actor {
             Script::Write | Script::GivesUp => {
                 State::Writing(generations.write(KEY), model.asks_to_write(KEY))
             }
-            Script::Land | Script::GivesUpLanding => {
+            Script::Land | Script::GivesUpLanding | Script::WriteIf => {
                 State::Token(generations.token(KEY), model.tick())
             }
-            Script::LandSince => State::Mark(generations.mark(), model.tick()),
+            Script::LandSince | Script::WriteIfSince => {
+                State::Mark(generations.mark(), model.tick())
+            }
         }
+    }
+}
+
+/// A write that was asked for on a condition: it has a place where the view was live, and none else.
+fn writing(asked: Option<Write>, live: bool, model: &mut Model) -> State {
+    assert_eq!(asked.is_some(), live);
+    match asked {
+        Some(write) => State::Writing(write, model.asks_to_write(KEY)),
+        None => State::Over,
     }
 }
 
@@ -203,6 +226,8 @@ fn no_old_view_lands_and_turns_are_taken_in_order() {
         Script::Land,
         Script::LandSince,
         Script::GivesUpLanding,
+        Script::WriteIf,
+        Script::WriteIfSince,
     ];
     let mut runs = 0;
     for (first, a) in all.iter().enumerate() {
@@ -284,6 +309,9 @@ fn what_is_of_other_generations_does_not_land() {
     let [ours, others] = [Generations::new(), Generations::new()];
     assert!(turn(ours.land(others.token(KEY))).is_none());
     assert!(turn(ours.land_since(&others.mark(), KEY)).is_none());
+    assert!(ours.write_if(others.token(KEY), KEY).is_none());
+    assert!(ours.write_if(&others.mark(), KEY).is_none());
+    assert!(ours.write_if(ours.token("another"), KEY).is_none());
     assert!(ours.is_empty() && others.is_empty());
 }
 

@@ -112,6 +112,25 @@ impl World {
         self.landed(key, since, ticket, landing);
     }
 
+    fn write_if(&self, key: &'static str) {
+        let (token, since) = {
+            let mut model = self.model.lock().unwrap();
+            (self.generations.token(key), model.tick())
+        };
+        thread::yield_now();
+        let asked = {
+            let mut model = self.model.lock().unwrap();
+            let live = model.is_live(key, since);
+            let asked = self.generations.write_if(token, key);
+            assert_eq!(asked.is_some(), live);
+            asked.map(|write| (write, model.asks_to_write(key)))
+        };
+        if let Some((write, ticket)) = asked {
+            let turn = block_on(write);
+            self.hold(key, ticket, turn);
+        }
+    }
+
     fn landed(&self, key: &'static str, since: u64, ticket: u64, landing: Landing) {
         let live_before = self.model.lock().unwrap().is_live(key, since);
         match block_on(landing) {
@@ -137,8 +156,9 @@ fn threads(keys: usize) {
         thread::spawn(move || {
             for _ in 0..3 {
                 let key = KEYS[thread_rng().gen_range(0..keys)];
-                match thread_rng().gen_range(0..5) {
+                match thread_rng().gen_range(0..6) {
                     0 | 1 => world.write(key),
+                    5 => world.write_if(key),
                     2 | 3 => world.land(key),
                     _ => world.land_since(key),
                 }

@@ -95,7 +95,7 @@ const STORE: &[&[&str]] = &[
 const TIER: &[&[&str]] = &[
     &["conformance", "facade"],
     &[
-        "bounded", "metered", "timeout", "logged", "memory", "file", "redb",
+        "bounded", "guarded", "metered", "timeout", "logged", "memory", "file", "redb",
     ],
     &["judge", "turns", "boxed"],
     &["entry"],

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use documentbuffer::tier::bounded::Bounded;
 use documentbuffer::tier::conformance::{Failure, Rule, run};
 use documentbuffer::tier::file::{FileOptions, FileTier};
+use documentbuffer::tier::guarded::Guard;
 use documentbuffer::tier::logged::Logged;
 use documentbuffer::tier::memory::Memory;
 use documentbuffer::tier::metered::Metered;
@@ -79,6 +80,12 @@ async fn a_tier_with_deadlines_conforms() -> Result<(), Failure> {
     let dir = tempfile::tempdir().unwrap();
     let make = files(&dir, FileOptions::new());
     run(async || BoxTier::new(Timeout::new(make().await, hour))).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guarded_tier_conforms() -> Result<(), Failure> {
+    run(async || Guard::new(Memory::new(64 << 20))).await?;
+    run(async || BoxTier::new(Guard::new(Memory::new(64 << 20)))).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -116,8 +116,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::generation::Generations;
+use crate::generation::{Generations, View, Write};
+use crate::tier::guarded::Guarded;
 use crate::tier::{Applied, BoxTier, Capabilities, Entry, Key, KeyBuf, Kind, Op, Page, Result};
 use crate::tier::{Tier, When};
 use level::count;
@@ -149,11 +152,6 @@ impl Chain {
 }
 
 impl<F: Tier> Chain<F> {
-    /// Who may store what under which key; patterns above the chain share it.
-    pub fn generations(&self) -> &Generations {
-        &self.core.generations
-    }
-
     /// Gives this fence to the versions from now on: the number of the lease under which is written. Without
     /// one the versions go on behind the newest that was seen.
     pub fn set_fence(&self, fence: u64) {
@@ -187,12 +185,29 @@ impl<F: Tier> Chain<F> {
     }
 
     /// Room for one write more; it is under way until the permit goes.
-    async fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit> {
+    async fn permit(&self) -> Result<OwnedSemaphorePermit> {
         self.core.check_open()?;
         let permit = self.core.writes.permits.clone().acquire_owned().await;
         // It may have been closed meanwhile.
         self.core.check_open()?;
         permit.map_err(|_| self.core.error(Kind::Closed, "the chain is closed"))
+    }
+
+    /// Has a change go on to its end, and waits for it.
+    async fn begin(
+        &self,
+        runtime: Handle,
+        permit: OwnedSemaphorePermit,
+        turn: Write,
+        (key, op, when): (Key<'_>, Op, When),
+    ) -> Result<Applied> {
+        let (core, key) = (self.core.clone(), KeyBuf::from(key));
+        let writing = runtime.spawn(async move {
+            let made = core.change(key, op, when, turn.await).await;
+            drop(permit);
+            made
+        });
+        writing.await.unwrap_or_else(|_| Err(self.lost()))
     }
 
     fn lost(&self) -> crate::tier::Error {
@@ -252,13 +267,7 @@ impl<F: Tier> Tier for Chain<F> {
         let runtime = self.core.runtime()?;
         let permit = self.permit().await?;
         let turn = self.core.generations.write(key.as_str());
-        let (core, key) = (self.core.clone(), KeyBuf::from(key));
-        let writing = runtime.spawn(async move {
-            let made = core.change(key, op, when, turn.await).await;
-            drop(permit);
-            made
-        });
-        writing.await.unwrap_or_else(|_| Err(self.lost()))
+        self.begin(runtime, permit, turn, (key, op, when)).await
     }
 
     /// Lists what the truth holds.
@@ -275,6 +284,35 @@ impl<F: Tier> Tier for Chain<F> {
     /// A [`CloseError`] is its source where some levels could not be closed; all were asked.
     async fn close(&self) -> Result<()> {
         self.core.close().await
+    }
+}
+
+impl<F: Tier> Guarded for Chain<F> {
+    /// Those of all writes through the chain; patterns above it share them.
+    fn generations(&self) -> &Generations {
+        &self.core.generations
+    }
+
+    /// As a write, of which it is judged when there is room for it (see [`Builder::writes`]) whether the view is
+    /// old. From then on it goes to its end, whether or not it is polled again.
+    async fn land(
+        &self,
+        view: impl Into<View> + Send,
+        key: Key<'_>,
+        op: Op,
+        when: When,
+    ) -> Result<Option<Applied>> {
+        let view = view.into();
+        let runtime = self.core.runtime()?;
+        // First: who had a place among the turns already would hold up those who have the room.
+        let permit = self.permit().await?;
+        match self.core.generations.write_if(view, key.as_str()) {
+            Some(turn) => {
+                let made = self.begin(runtime, permit, turn, (key, op, when)).await;
+                made.map(Some)
+            }
+            None => Ok(None),
+        }
     }
 }
 

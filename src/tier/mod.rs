@@ -1,8 +1,8 @@
 //! Tiers: stores of values by key, fast or slow, behind one trait.
 //!
 //! ```text
-//!   leaves:  memory, file, redb                   hold entries
-//!   layers:  bounded, metered, timeout, logged    a tier around another
+//!   leaves:  memory, file, redb                            hold entries
+//!   layers:  bounded, guarded, metered, timeout, logged    a tier around another
 //!   chain:   tiers from fast to slow, as one tier (the module of that name)
 //! ```
 //!
@@ -13,12 +13,13 @@
 //! | `redb` | `redb` | a table in a redb file; writers share a sync | synced |
 //! | [`bounded`] | `tier` | a limit in bytes, the least recently used goes | as within |
 //! | [`timeout`] | `tier` | a deadline for each call, the order of writes kept | as within |
+//! | [`guarded`] | `tier` | writes take turns; what is computed is stored only if nothing was written since | as within |
 //! | [`metered`] | `tier` | calls counted and timed | as within |
 //! | `facade` | `metrics` | what was counted, told to the crate `metrics` | |
 //! | `logged` | `tracing` | calls told to the crate `tracing` | as within |
 //! | `conformance` | `testing` | what every tier promises, as one call | |
 //!
-//! Around each other, from the outside: `Logged`, `Metered`, `Bounded`, `Timeout`, leaf. Then what is logged
+//! Around each other, from the outside: `Guard`, `Logged`, `Metered`, `Bounded`, `Timeout`, leaf. Then what is logged
 //! and measured is what a caller sees, and each removal that makes room has a deadline of its own.
 //!
 //! A tier answers [`get`](Tier::get) and [`write`](Tier::write), and says what it can and what it keeps
@@ -34,6 +35,7 @@ mod error;
 #[cfg(feature = "metrics")]
 pub mod facade;
 pub mod file;
+pub mod guarded;
 pub(crate) mod judge;
 mod key;
 #[cfg(feature = "tracing")]

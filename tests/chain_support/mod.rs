@@ -15,6 +15,7 @@ use std::time::Duration;
 use documentbuffer::chain::Chain;
 use documentbuffer::clock::Clock;
 use documentbuffer::durability::Durability;
+use documentbuffer::tier::guarded::Guarded;
 use documentbuffer::tier::{
     Applied, Capabilities, Entry, Error, Key, Kind, Op, Result, Tier, TierExt, Version, When,
 };
