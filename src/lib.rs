@@ -70,6 +70,8 @@ pub mod buffer;
 pub mod chain;
 #[cfg(any(feature = "journal", feature = "tier"))]
 pub mod clock;
+#[cfg(feature = "chain")]
+pub(crate) mod contain;
 pub mod durability;
 #[cfg(feature = "tier")]
 pub mod generation;

@@ -8,6 +8,7 @@ use std::process::Command;
 /// Modules of the crate, and what each may import of it. `cli` is outside: it uses the crate as any user does.
 const MODULES: &[(&str, &[&str])] = &[
     ("clock", &[]),
+    ("contain", &[]),
     ("durability", &[]),
     ("generation", &[]),
     ("journal", &["buffer", "store", "clock", "durability"]),
@@ -18,7 +19,14 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "chain",
-        &["write_behind", "tier", "clock", "durability", "generation"],
+        &[
+            "write_behind",
+            "tier",
+            "clock",
+            "contain",
+            "durability",
+            "generation",
+        ],
     ),
     ("store", &[]),
     ("buffer", &["store"]),

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
-use super::contain;
 use super::level::{Level, count};
 use super::report::{Attempt, Failure};
 use super::version::Versions;
 use crate::clock::Clock;
+use crate::contain;
 use crate::generation::Generations;
 use crate::tier::{Capabilities, Entry, Error, Key, KeyBuf, Kind, Result, Tier, Version};
 
@@ -121,7 +121,7 @@ impl Core {
     pub(super) fn report(&self, failures: Vec<Failure>) {
         if let Some(on_error) = &self.on_error {
             for failure in failures {
-                contain::call(|| on_error(failure));
+                let _ = contain::call(|| on_error(failure));
             }
         }
     }
