@@ -59,8 +59,9 @@
 //! | `tier::redb`, `write_behind::redb` | `redb` | a tier in a redb file; a sink there that applies a batch once |
 //! | `tier::facade` | `metrics` | what a metered tier counted, through the facade `metrics` |
 //! | `chain`, `write_behind::behind` | `chain` | tiers from fast to slow, as one; owed writes |
+//! | `lease` | `lease` | mutual exclusion with an expiry and a fencing number, in a process or in files |
 //! | `store::mmap` | `mmap` | a file read without copies |
-//! | `store::fault`, `store::conformance`, `tier::conformance`, `clock::manual` | `testing` | for authors of stores and tiers |
+//! | `store::fault`, `store::conformance`, `tier::conformance`, `lease::conformance`, `clock::manual` | `testing` | for authors of stores, tiers and leases |
 //! | the program `docbuf` | `cli` | looks into, checks and repairs a log or a journal |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -68,7 +69,7 @@
 pub mod buffer;
 #[cfg(feature = "chain")]
 pub mod chain;
-#[cfg(any(feature = "journal", feature = "tier"))]
+#[cfg(any(feature = "journal", feature = "lease", feature = "tier"))]
 pub mod clock;
 #[cfg(feature = "chain")]
 pub(crate) mod contain;
@@ -77,6 +78,8 @@ pub mod durability;
 pub mod generation;
 #[cfg(feature = "journal")]
 pub mod journal;
+#[cfg(feature = "lease")]
+pub mod lease;
 pub mod store;
 #[cfg(feature = "tier")]
 pub mod tier;

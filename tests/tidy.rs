@@ -28,6 +28,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "generation",
         ],
     ),
+    ("lease", &["clock"]),
     ("store", &[]),
     ("buffer", &["store"]),
     ("cli", &[]),
@@ -117,6 +118,15 @@ const CHAIN: &[&[&str]] = &[
     &["write", "fill", "end"],
     &["state"],
     &["level", "report", "version", "contain"],
+];
+
+/// The files of `src/lease`, likewise.
+const LEASE: &[&[&str]] = &[
+    &["conformance"],
+    &["memory", "file"],
+    &["boxed"],
+    &["held", "fence", "lock"],
+    &["error"],
 ];
 
 const MAX_FILE_LINES: usize = 500;
@@ -320,6 +330,11 @@ fn files_of_the_tier_import_downwards() {
 #[test]
 fn files_of_a_chain_import_downwards() {
     check_order("chain", CHAIN, &|file| file == "options");
+}
+
+#[test]
+fn files_of_a_lease_import_downwards() {
+    check_order("lease", LEASE, &|_| true);
 }
 
 #[test]
