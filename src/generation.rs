@@ -76,6 +76,8 @@ struct Shard {
 struct Slot {
     /// Goes on with each write that is requested.
     generation: u64,
+    /// Whether the last of these stores what was computed from a token of the generation before.
+    landing: bool,
     tokens: usize,
     /// Writes that are requested and not over.
     writes: usize,
@@ -156,13 +158,14 @@ impl Generations {
     pub fn token(&self, key: &str) -> Token {
         let mut shard = self.0.shard(key);
         let (key, slot) = shard.slot(key.into());
-        let generation = (slot.writes == 0).then_some(slot.generation);
-        slot.tokens += usize::from(generation.is_some());
+        let (generation, writes) = (slot.generation, slot.writes);
+        slot.tokens += 1;
         drop(shard);
         Token {
             inner: self.0.clone(),
             key,
             generation,
+            writes,
         }
     }
 
@@ -231,6 +234,9 @@ impl Generations {
         let mut shard = self.0.shard(key);
         let live = own && shard.is_live(key, &claim);
         let place = live.then(|| self.queue(&mut shard, key.into(), true))?;
+        if let (Claim::Token(_), Some(slot)) = (&claim, shard.keys.get_mut(key)) {
+            slot.landing = true;
+        }
         // Before the claim, which looks for its shard when it goes.
         drop(shard);
         Some(Write { place: Some(place) })
@@ -246,6 +252,7 @@ impl Generations {
         if writes {
             slot.writes += 1;
             slot.generation += 1;
+            slot.landing = false;
         }
         let ticket = slot.tickets;
         slot.tickets += 1;
@@ -265,10 +272,10 @@ impl Generations {
         self.0.killed.fetch_max(now, Ordering::SeqCst);
         for shard in &self.0.shards {
             let mut shard = lock(shard);
-            shard
-                .keys
-                .values_mut()
-                .for_each(|slot| slot.generation += 1);
+            for slot in shard.keys.values_mut() {
+                slot.generation += 1;
+                slot.landing = false;
+            }
         }
     }
 
@@ -298,8 +305,9 @@ impl fmt::Debug for Generations {
 pub struct Token {
     inner: Arc<Inner>,
     key: Arc<str>,
-    /// None where it was dead from the start.
-    generation: Option<u64>,
+    generation: u64,
+    /// Writes that were requested and not over when it was taken: then it was dead from the start.
+    writes: usize,
 }
 
 impl Token {
@@ -309,8 +317,21 @@ impl Token {
         self.is_of(shard.keys.get(&self.key))
     }
 
+    /// Whether who comes now may share what is computed from it: nothing was written since, other than what was
+    /// computed from a token as old as this one and [landed](Generations::write_if). Of one that was taken while writes
+    /// were under way: whether none of these is over, and none came.
+    pub fn is_shared(&self) -> bool {
+        let shard = self.inner.shard(&self.key);
+        let slot = shard.keys.get(&self.key);
+        slot.is_some_and(|slot| match self.writes {
+            0 if slot.landing => slot.generation <= self.generation.saturating_add(1),
+            0 => slot.generation == self.generation,
+            writes => slot.generation == self.generation && slot.writes == writes,
+        })
+    }
+
     fn is_of(&self, slot: Option<&Slot>) -> bool {
-        self.generation.is_some() && slot.map(|slot| slot.generation) == self.generation
+        self.writes == 0 && slot.is_some_and(|slot| slot.generation == self.generation)
     }
 
     /// Its key.
@@ -322,9 +343,7 @@ impl Token {
 impl Drop for Token {
     fn drop(&mut self) {
         let mut shard = self.inner.shard(&self.key);
-        if self.generation.is_some()
-            && let Some(slot) = shard.keys.get_mut(&self.key)
-        {
+        if let Some(slot) = shard.keys.get_mut(&self.key) {
             slot.tokens -= 1;
         }
         shard.forget_if_idle(&self.key);

@@ -60,6 +60,7 @@
 //! | `tier::facade` | `metrics` | what a metered tier counted, through the facade `metrics` |
 //! | `chain`, `write_behind::behind` | `chain` | tiers from fast to slow, as one; owed writes |
 //! | `lease` | `lease` | mutual exclusion with an expiry and a fencing number, in a process or in files |
+//! | `dogpile` | `dogpile` | one creator at a time for what many ask for; one object for each key; a swap that waits for its readers |
 //! | `store::mmap` | `mmap` | a file read without copies |
 //! | `store::fault`, `store::conformance`, `tier::conformance`, `lease::conformance`, `clock::manual` | `testing` | for authors of stores, tiers and leases |
 //! | the program `docbuf` | `cli` | looks into, checks and repairs a log or a journal |
@@ -71,8 +72,10 @@ pub mod buffer;
 pub mod chain;
 #[cfg(any(feature = "journal", feature = "lease", feature = "tier"))]
 pub mod clock;
-#[cfg(feature = "chain")]
+#[cfg(any(feature = "chain", feature = "dogpile"))]
 pub(crate) mod contain;
+#[cfg(feature = "dogpile")]
+pub mod dogpile;
 pub mod durability;
 #[cfg(feature = "tier")]
 pub mod generation;

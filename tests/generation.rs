@@ -261,14 +261,19 @@ fn a_write_kills_tokens_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_dead_token_stays_dead_when_its_key_was_forgotten() {
+fn a_dead_token_stays_dead_whatever_comes() {
     let generations = Generations::new();
     let turn_of_write = turn(generations.write(KEY));
     let dead = generations.token(KEY);
+    assert!(dead.is_shared());
     drop(turn_of_write);
-    assert!(generations.is_empty());
-    assert!(!dead.is_live());
+    assert!(!dead.is_live() && !dead.is_shared());
+    // Nor is it the same again when another write is under way.
+    let another = turn(generations.write(KEY));
+    assert!(!dead.is_live() && !dead.is_shared());
+    drop(another);
     assert!(turn(generations.land(dead)).is_none());
+    assert!(generations.is_empty());
 }
 
 #[test]
@@ -374,4 +379,15 @@ fn nothing_is_kept_without_marks() {
         drop(turn(generations.write(&format!("{n}"))));
     }
     assert!(generations.is_empty());
+}
+
+#[test]
+fn a_landing_makes_a_token_no_older_for_who_waits_for_it_and_a_write_does() {
+    let generations = Generations::new();
+    let (own, beside) = (generations.token("key"), generations.token("key"));
+    drop(generations.write_if(own, "key").expect("it is live"));
+    assert!(!beside.is_live() && beside.is_shared());
+    let next = generations.token("key");
+    drop(generations.write("key"));
+    assert!(!next.is_shared() && !beside.is_shared());
 }

@@ -28,6 +28,10 @@ const MODULES: &[(&str, &[&str])] = &[
             "generation",
         ],
     ),
+    (
+        "dogpile",
+        &["tier", "lease", "clock", "contain", "generation"],
+    ),
     ("lease", &["clock"]),
     ("store", &[]),
     ("buffer", &["store"]),
@@ -127,6 +131,21 @@ const LEASE: &[&[&str]] = &[
     &["boxed"],
     &["held", "fence", "lock"],
     &["error"],
+];
+
+/// The files of `src/dogpile`, likewise.
+const DOGPILE: &[&[&str]] = &[
+    &["cached", "swap"],
+    &["create"],
+    &["asynchronous", "blocking"],
+    &["shelf", "enter"],
+    &["elected"],
+    &["shared"],
+    &["options", "stats"],
+    &["flight"],
+    &["answer"],
+    &["error", "decide", "pool", "registry"],
+    &["readers"],
 ];
 
 const MAX_FILE_LINES: usize = 500;
@@ -335,6 +354,11 @@ fn files_of_a_chain_import_downwards() {
 #[test]
 fn files_of_a_lease_import_downwards() {
     check_order("lease", LEASE, &|_| true);
+}
+
+#[test]
+fn files_of_a_dogpile_import_downwards() {
+    check_order("dogpile", DOGPILE, &|file| file == "asynchronous");
 }
 
 #[test]
