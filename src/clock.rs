@@ -1,5 +1,7 @@
 //! The one reader of time.
 
+#[cfg(feature = "auto-refresh")]
+pub(crate) mod hand;
 #[cfg(feature = "testing")]
 pub mod manual;
 #[cfg(feature = "chain")]

@@ -57,22 +57,25 @@
 //! | `generation` | `tier` | "store it only if nothing was written since" |
 //! | `tier::memory` | `memory` | a tier in memory, of bounded size |
 //! | `tier::redb`, `write_behind::redb` | `redb` | a tier in a redb file; a sink there that applies a batch once |
-//! | `tier::facade` | `metrics` | what a metered tier counted, through the facade `metrics` |
+//! | `tier::facade`, `auto_refresh::facade` | `metrics` | what a metered tier or a cache counted, through the facade `metrics` |
 //! | `chain`, `write_behind::behind` | `chain` | tiers from fast to slow, as one; owed writes |
 //! | `lease` | `lease` | mutual exclusion with an expiry and a fencing number, in a process or in files |
 //! | `dogpile` | `dogpile` | one creator at a time for what many ask for; one object for each key; a swap that waits for its readers |
+//! | `auto_refresh` | `auto-refresh` | items in memory that a callback keeps fresh in the background |
 //! | `store::mmap` | `mmap` | a file read without copies |
 //! | `store::fault`, `store::conformance`, `tier::conformance`, `lease::conformance`, `clock::manual` | `testing` | for authors of stores, tiers and leases |
 //! | the program `docbuf` | `cli` | looks into, checks and repairs a log or a journal |
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "auto-refresh")]
+pub mod auto_refresh;
 pub mod buffer;
 #[cfg(feature = "chain")]
 pub mod chain;
 #[cfg(any(feature = "journal", feature = "lease", feature = "tier"))]
 pub mod clock;
-#[cfg(any(feature = "chain", feature = "dogpile"))]
+#[cfg(any(feature = "auto-refresh", feature = "chain", feature = "dogpile"))]
 pub(crate) mod contain;
 #[cfg(feature = "dogpile")]
 pub mod dogpile;

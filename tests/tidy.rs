@@ -33,6 +33,10 @@ const MODULES: &[(&str, &[&str])] = &[
         &["tier", "lease", "clock", "contain", "generation"],
     ),
     ("lease", &["clock"]),
+    (
+        "auto_refresh",
+        &["tier", "clock", "contain", "durability", "generation"],
+    ),
     ("store", &[]),
     ("buffer", &["store"]),
     ("cli", &[]),
@@ -146,6 +150,16 @@ const DOGPILE: &[&[&str]] = &[
     &["answer"],
     &["error", "decide", "pool", "registry"],
     &["readers"],
+];
+
+/// The files of `src/auto_refresh`, likewise.
+const AUTO_REFRESH: &[&[&str]] = &[
+    &["facade", "options"],
+    &["save", "worker"],
+    &["shared"],
+    &["items"],
+    &["batch", "owed", "shelf", "report"],
+    &["contain", "counts", "error", "rate", "signal"],
 ];
 
 const MAX_FILE_LINES: usize = 500;
@@ -359,6 +373,11 @@ fn files_of_a_lease_import_downwards() {
 #[test]
 fn files_of_a_dogpile_import_downwards() {
     check_order("dogpile", DOGPILE, &|file| file == "asynchronous");
+}
+
+#[test]
+fn files_of_a_cache_that_refreshes_itself_import_downwards() {
+    check_order("auto_refresh", AUTO_REFRESH, &|file| file == "options");
 }
 
 #[test]

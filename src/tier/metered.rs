@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::{Applied, Capabilities, Entry, Key, Op, Page, Result, Tier, When};
 use crate::clock::{Clock, SystemClock};
-use snapshot::BUCKETS;
+pub(crate) use snapshot::BUCKETS;
 
 const OPERATIONS: usize = Operation::ALL.len();
 const OUTCOMES: usize = Outcome::ALL.len();

@@ -10,7 +10,7 @@ pub const OPS_TOTAL: &str = "documentbuffer_tier_ops_total";
 pub const SECONDS: &str = "documentbuffer_tier_seconds";
 
 /// One for each number of binary digits.
-pub(super) const BUCKETS: usize = 65;
+pub(crate) const BUCKETS: usize = 65;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,12 +139,12 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub(super) fn new(buckets: [u64; BUCKETS], nanos: u64) -> Histogram {
+    pub(crate) fn new(buckets: [u64; BUCKETS], nanos: u64) -> Histogram {
         Histogram { buckets, nanos }
     }
 
     /// The bucket of so many nanoseconds: the number of its binary digits.
-    pub(super) fn bucket(nanos: u64) -> usize {
+    pub(crate) fn bucket(nanos: u64) -> usize {
         (u64::BITS - nanos.leading_zeros()) as usize
     }
 
