@@ -1,13 +1,15 @@
 //! The cache patterns beside what a program would use instead. See README.md.
 mod behind;
 mod counters;
+mod dogpile;
+mod refresh;
 mod report;
 mod tiers;
 
 use report::Table;
 
 const USAGE: &str = "\
-cachebench [counters] [tiers] [behind] [--rounds 9] [--scale 1.0]";
+cachebench [counters] [tiers] [behind] [refresh] [dogpile] [--rounds 9] [--scale 1.0]";
 
 struct Args {
     sections: Vec<String>,
@@ -26,7 +28,7 @@ fn parse() -> Option<Args> {
         match word.as_str() {
             "--rounds" => args.rounds = words.next()?.parse().ok()?,
             "--scale" => args.scale = words.next()?.parse().ok()?,
-            "counters" | "tiers" | "behind" => args.sections.push(word),
+            "counters" | "tiers" | "behind" | "refresh" | "dogpile" => args.sections.push(word),
             _ => return None,
         }
     }
@@ -51,6 +53,12 @@ fn main() {
         }
         if wanted("behind") {
             behind::round(&mut table, args.scale);
+        }
+        if wanted("refresh") {
+            refresh::round(&mut table, args.scale);
+        }
+        if wanted("dogpile") {
+            dogpile::round(&mut table, args.scale);
         }
         eprintln!("round {} of {}", round + 1, args.rounds);
     }
