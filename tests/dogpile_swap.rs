@@ -300,3 +300,22 @@ fn a_wait_for_a_writer_has_an_end() -> Test {
     writer.join().unwrap();
     Ok(())
 }
+
+#[test]
+fn who_took_too_long_to_make_the_first_version_reads_it() {
+    let clock = ManualClock::at(BEGIN);
+    let options = Options::new(s(60)).limit(s(10));
+    let swap = Swap::new(options.clock(Arc::new(clock.clone())));
+    let reading = swap.read(|_| {
+        clock.advance(s(11));
+        let other = thread::scope(|scope| {
+            let read = || swap.read(|_| Ok::<_, Infallible>(())).map(drop);
+            scope.spawn(read).join().expect("no panic")
+        });
+        assert!(matches!(other, Err(Error::Overdue { .. })), "{other:?}");
+        Ok::<_, Infallible>(())
+    });
+    let reading = reading.expect("it has made one");
+    assert!(matches!(reading.freshness(), Freshness::Fresh));
+    assert!(!swap.is_creating());
+}

@@ -104,7 +104,8 @@ impl<L: ReadWriteLock> Swap<L> {
     where
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let kept = || self.shared.kept().map(|held| (held, ()));
+        // No getter looks for it: whoever has made a version has it, also where it took too long to count.
+        let kept = || (self.shared.kept(), Some(()));
         self.enter(kept, creator)
     }
 
@@ -126,16 +127,18 @@ impl<L: ReadWriteLock> Swap<L> {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let look = || {
-            let (value, at) = getter()?;
-            let held = self.shared.stamped(Created::new(()).at(at))?;
-            Some((held, value))
+            let found = getter().and_then(|(value, at)| {
+                let held = self.shared.stamped(Created::new(()).at(at))?;
+                Some((held, value))
+            });
+            found.unzip()
         };
         self.enter(look, creator)
     }
 
     fn enter<T, E>(
         &self,
-        mut look: impl FnMut() -> Option<(Held<()>, T)>,
+        mut look: impl FnMut() -> (Option<Held<()>>, Option<T>),
         creator: impl FnOnce(&L) -> StdResult<(), E>,
     ) -> Result<Reading<'_, T>>
     where
@@ -145,7 +148,7 @@ impl<L: ReadWriteLock> Swap<L> {
         loop {
             let seen = self.shared.landed();
             let guard = self.guard(hour)?;
-            let (held, value) = look().unzip();
+            let (held, value) = look();
             match (self.shared.enter(seen, held, || None), value) {
                 (Next::Answer(answer), Some(value)) => {
                     return Ok(Reading::new(guard, value, answer?.freshness));
@@ -164,7 +167,7 @@ impl<L: ReadWriteLock> Swap<L> {
                     let outcome = create(elected, || creator(&self.lock).map(Created::new));
                     let answer = self.shared.conclude(outcome, held)?;
                     let guard = self.guard(self.shared.hour())?;
-                    let (_, value) = look().ok_or(Error::NotMade)?;
+                    let value = look().1.ok_or(Error::NotMade)?;
                     return Ok(Reading::new(guard, value, answer.freshness));
                 }
             }
