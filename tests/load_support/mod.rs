@@ -197,7 +197,7 @@ impl Terms {
             expiry,
             hard: rng.one(&[NEVER, expiry * 2, expiry + ms(20)]),
             beyond: ms(rng.one(&[0, 5, 50])),
-            wait: ms(rng.one(&[3, 20, 100])),
+            wait: ms(rng.one(&[3, 20, 100, 600_000])),
             limit: ms(rng.one(&[40, 80])),
             first: ms(rng.one(&[0, 1, 5])),
             background: rng.percent(50),
