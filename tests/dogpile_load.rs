@@ -23,7 +23,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use documentbuffer::dogpile::readers::{ReadWriteLock, Readers};
+use documentbuffer::dogpile::readers::{self, ReadWriteLock, Readers};
 use documentbuffer::dogpile::{
     Answer, Cached, Created, Dogpile, Error, Pool, Registered, Registry, Swap,
 };
@@ -456,7 +456,15 @@ fn swapped(crew: &mut Crew) {
         let (writes, reads) = (ms(rng.below(3)), ms(rng.below(4)));
         let creator = |lock: &Readers| {
             let made = own.creates(call, None).run(act)?;
-            let _alone = lock.write_within(own.terms.limit).map_err(|_| Injected)?;
+            let alone = lock.write_within(own.terms.limit);
+            let late = |error| match error {
+                readers::Error::TimedOut { .. } => own.fails("faults: a writer gives up"),
+                error => {
+                    own.tally.wrong(format!("{}: {error}", own.name));
+                    Injected
+                }
+            };
+            let _alone = alone.map_err(late)?;
             halves[0].store(made.stamp, Ordering::SeqCst);
             busy(writes);
             halves[1].store(made.stamp, Ordering::SeqCst);

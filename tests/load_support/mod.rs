@@ -321,6 +321,8 @@ struct Known {
     seen: BTreeMap<u64, u64>,
     failures: u64,
     panics: u64,
+    /// When one ended that took so long that it may count no more. What it stores makes the next one old.
+    overdue: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -339,6 +341,9 @@ pub(crate) struct Call {
     barrier: u64,
     expired: u64,
 }
+
+/// A tier takes less to store a value, and a creator less to be called.
+const UPSET: Duration = Duration::from_millis(200);
 
 /// A clock that is asked twice differs by no more, in microseconds.
 const SLACK: u64 = 3_000;
@@ -374,8 +379,9 @@ impl Source {
         let counts = |active: &Active| {
             let age = active.call.began.elapsed();
             let removed = known.removing > 0 || known.removed > active.call.number;
+            let upset = known.overdue.is_some_and(|ended| ended.elapsed() < UPSET);
             let lapsed = self.terms.lease.is_some_and(|time| age >= time);
-            !removed && !lapsed && !active.unleased && age < self.terms.limit
+            !removed && !upset && !lapsed && !active.unleased && age < self.terms.limit
         };
         let other = known.creating.values().find(|other| counts(other));
         if let Some(other) = other.filter(|_| counts(&own)) {
@@ -401,6 +407,13 @@ impl Source {
             source: self.clone(),
             number: number(),
         }
+    }
+
+    /// A creator fails by what it has called.
+    pub(crate) fn fails(&self, why: &'static str) -> Injected {
+        self.tally.count(why);
+        lock(&self.known).failures += 1;
+        Injected
     }
 
     /// All that was seen is stale when this returns.
@@ -551,9 +564,7 @@ impl Creating {
         };
         match act {
             Act::Fail => {
-                tally.count("faults: fails");
-                lock(&self.source.known).failures += 1;
-                return Err(Injected);
+                return Err(self.source.fails("faults: fails"));
             }
             Act::Panic => {
                 tally.count("faults: panics");
@@ -572,7 +583,12 @@ impl Creating {
 
 impl Drop for Creating {
     fn drop(&mut self) {
-        lock(&self.source.known).creating.remove(&self.number);
+        let mut known = lock(&self.source.known);
+        if let Some(own) = known.creating.remove(&self.number)
+            && own.call.began.elapsed() + ms(20) >= self.source.terms.limit
+        {
+            known.overdue = Some(Instant::now());
+        }
     }
 }
 
