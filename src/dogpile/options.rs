@@ -107,8 +107,9 @@ impl Options {
         self
     }
 
-    /// A creation that takes longer counts as failed, and somebody else is elected. An async creator is dropped
-    /// then; a blocking one cannot be, and what it makes is for its own caller only.
+    /// A creation that takes longer, over a tier with the time that it takes to store, counts as failed, and somebody
+    /// else is elected. An async creator is dropped then; a blocking one cannot be, and what it makes is for its own
+    /// caller only.
     pub fn limit(mut self, most: Duration) -> Options {
         self.limit = most;
         self

@@ -89,7 +89,7 @@ impl<T: Guarded> Guarded for Arc<T> {
 /// # })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Guard<T> {
     tier: Arc<T>,
     generations: Generations,
@@ -107,6 +107,15 @@ impl<T: Tier> Guard<T> {
     /// The tier within.
     pub fn inner(&self) -> &T {
         &self.tier
+    }
+}
+
+impl<T> Clone for Guard<T> {
+    fn clone(&self) -> Guard<T> {
+        Guard {
+            tier: self.tier.clone(),
+            generations: self.generations.clone(),
+        }
     }
 }
 
