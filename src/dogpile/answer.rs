@@ -143,6 +143,15 @@ impl<V> Held<V> {
             Held::Own(kept) => Some(kept),
         }
     }
+
+    /// As old as it is at that time.
+    pub(super) fn answer(self, now: Duration, freshness: Freshness) -> Answer<V> {
+        Answer {
+            age: self.kept().map_or(Duration::ZERO, |kept| kept.age(now)),
+            held: self,
+            freshness,
+        }
+    }
 }
 
 /// What a caller gets: a value or that there is none, how old it is, and how good.

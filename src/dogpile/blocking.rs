@@ -10,7 +10,6 @@ use super::elected::Elected;
 use super::enter::Next;
 use super::error::{Error, Result};
 use super::flight::{Flight, Outcome};
-use super::pool::Pool;
 use super::shared::Shared;
 use crate::contain;
 
@@ -22,31 +21,19 @@ pub(super) enum Waited<V> {
 }
 
 impl<V> Shared<V> {
-    /// Looks, and creates, waits or passes. `elsewhere`: what is made is not kept here.
-    pub(super) fn drive<I, E>(
+    /// Looks, and waits or passes; who is elected is to create, with what was found.
+    pub(super) fn drive(
         self: &Arc<Self>,
         mut look: impl FnMut() -> Option<Held<V>>,
-        creator: impl FnOnce() -> std::result::Result<I, E>,
-        elsewhere: bool,
-    ) -> Result<Answer<V>>
-    where
-        I: Into<Created<V>>,
-        E: Into<Box<dyn StdError + Send + Sync>>,
-    {
+        create: impl FnOnce(Elected<V>, Option<Held<V>>) -> Result<Answer<V>>,
+    ) -> Result<Answer<V>> {
         let hour = self.hour();
         loop {
             let seen = self.landed();
             match self.enter(seen, look(), || None) {
                 Next::Answer(answer) => return answer,
                 Next::Again => {}
-                Next::Create(elected, held) => {
-                    let elected = if elsewhere {
-                        elected.elsewhere()
-                    } else {
-                        elected
-                    };
-                    return self.conclude(create(elected, creator), held);
-                }
+                Next::Create(elected, held) => return create(elected, held),
                 Next::Join(flight, held) => match self.wait(&flight, held, hour) {
                     Waited::Over(answer) => return answer,
                     Waited::Again => {}
@@ -55,37 +42,19 @@ impl<V> Shared<V> {
         }
     }
 
-    /// The same, where a stale value is made anew by the pool.
-    pub(super) fn drive_behind<I, E>(
+    /// The same for a value that lies elsewhere.
+    pub(super) fn drive_elsewhere<I, E>(
         self: &Arc<Self>,
-        pool: &Pool,
-        creator: impl FnOnce() -> std::result::Result<I, E> + Send + 'static,
+        look: impl FnMut() -> Option<Held<V>>,
+        creator: impl FnOnce() -> std::result::Result<I, E>,
     ) -> Result<Answer<V>>
     where
-        V: Send + Sync + 'static,
         I: Into<Created<V>>,
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
-        let hour = self.hour();
-        loop {
-            let seen = self.landed();
-            match self.enter(seen, self.kept(), || None) {
-                Next::Answer(answer) => return answer,
-                Next::Again => {}
-                Next::Create(elected, held) => {
-                    if !self.shows(held.as_ref()) {
-                        return self.conclude(create(elected, creator), held);
-                    }
-                    // Where the pool is full it is the next one's turn to be elected.
-                    pool.run(move || drop(create(elected, creator)));
-                    return self.pass(held);
-                }
-                Next::Join(flight, held) => match self.wait(&flight, held, hour) {
-                    Waited::Over(answer) => return answer,
-                    Waited::Again => {}
-                },
-            }
-        }
+        self.drive(look, |elected, held| {
+            self.conclude(create(elected.elsewhere(), creator), held)
+        })
     }
 
     pub(super) fn hour(&self) -> Duration {

@@ -36,11 +36,16 @@ impl<V> Shared<V> {
         let lost = self.drop_lost(&mut state, now);
         let step = state.desk.enter(&self.rules, seen, found, now);
         let error = state.error.as_ref().unwrap_or(&Error::Abandoned);
+        // The desk passes nobody who has found nothing.
+        let pass = |held: Option<Held<V>>, freshness| match held {
+            Some(held) => Next::Answer(Ok(held.answer(now, freshness))),
+            None => Next::Again,
+        };
         let next = match step {
             Step::Again => Next::Again,
-            Step::Fresh => self.answer(held, Freshness::Fresh),
-            Step::Stale => self.answer(held, Freshness::Stale),
-            Step::StaleOnError => self.answer(held, Freshness::StaleOnError(error.clone())),
+            Step::Fresh => pass(held, Freshness::Fresh),
+            Step::Stale => pass(held, Freshness::Stale),
+            Step::StaleOnError => pass(held, Freshness::StaleOnError(error.clone())),
             Step::Refused(delay) => Next::Answer(Err(error.again_after(delay))),
             Step::Join => match state.flight.clone() {
                 Some(flight) => Next::Join(flight, held),
@@ -61,20 +66,6 @@ impl<V> Shared<V> {
         }
         self.counts.entered(step);
         next
-    }
-
-    fn answer(&self, held: Option<Held<V>>, freshness: Freshness) -> Next<V> {
-        let Some(held) = held else {
-            // The desk passes nobody who has found nothing.
-            return Next::Again;
-        };
-        let now = self.clock.monotonic();
-        let age = held.kept().map_or(Duration::ZERO, |kept| kept.age(now));
-        Next::Answer(Ok(Answer {
-            held,
-            age,
-            freshness,
-        }))
     }
 
     /// Takes a creation that counts no longer out of the way. Who waits for one that took too long is to be told;

@@ -79,6 +79,7 @@ use std::result::Result as StdResult;
 use std::sync::Arc;
 use std::time::Duration;
 
+use blocking::create;
 use shared::Shared;
 
 /// One creator at a time, for threads. Cheap to clone: all clones are the same.
@@ -129,7 +130,10 @@ impl<V> Dogpile<V> {
     {
         match self.shared.fresh() {
             Some(answer) => Ok(answer),
-            None => self.shared.drive(|| self.shared.kept(), creator, false),
+            None => self.shared.drive(
+                || self.shared.kept(),
+                |elected, held| self.shared.conclude(create(elected, creator), held),
+            ),
         }
     }
 
@@ -151,7 +155,17 @@ impl<V> Dogpile<V> {
     {
         match self.shared.fresh() {
             Some(answer) => Ok(answer),
-            None => self.shared.drive_behind(pool, creator),
+            None => self.shared.drive(
+                || self.shared.kept(),
+                |elected, held| {
+                    if !self.shared.shows(held.as_ref()) {
+                        return self.shared.conclude(create(elected, creator), held);
+                    }
+                    // Where the pool is full it is the next one's turn to be elected.
+                    pool.run(move || drop(create(elected, creator)));
+                    self.shared.pass(held)
+                },
+            ),
         }
     }
 
@@ -178,7 +192,7 @@ impl<V> Dogpile<V> {
             let found = getter()?;
             self.shared.unstamped(Created::new(found))
         };
-        self.shared.drive(look, creator, true)
+        self.shared.drive_elsewhere(look, creator)
     }
 
     /// The same, where the getter also says [when](Created::at) the value was made, and the creator puts both. So the
@@ -197,7 +211,7 @@ impl<V> Dogpile<V> {
         E: Into<Box<dyn StdError + Send + Sync>>,
     {
         let look = || getter().and_then(|found| self.shared.stamped(found));
-        self.shared.drive(look, creator, true)
+        self.shared.drive_elsewhere(look, creator)
     }
 
     /// Forgets the value: whoever asks from now on gets one whose making began after this.

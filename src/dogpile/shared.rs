@@ -209,17 +209,12 @@ impl<V> Shared<V> {
     pub(super) fn pass(&self, held: Option<Held<V>>) -> Result<Answer<V>> {
         let now = self.clock.monotonic();
         let held = held.ok_or(Error::Abandoned)?;
-        let age = held.kept().map_or(Duration::ZERO, |kept| kept.age(now));
-        let fresh = held.kept().is_some_and(|kept| kept.is_fresh(age));
+        let fresh = held.kept().is_some_and(|kept| kept.is_fresh(kept.age(now)));
         let freshness = match fresh {
             true => Freshness::Fresh,
             false => Freshness::Stale,
         };
-        Ok(Answer {
-            held,
-            age,
-            freshness,
-        })
+        Ok(held.answer(now, freshness))
     }
 
     /// How a creation ended; what it made is kept where it still counts, if it is to be kept here. Wakes who waits for
@@ -237,7 +232,7 @@ impl<V> Shared<V> {
         let good = outcome.is_ok();
         let counts = match &outcome {
             Err(Error::Abandoned) => state.desk.give_up(flight.number),
-            Err(Error::Leased { .. }) => state.desk.defer(flight.number, now + PAUSE),
+            Err(Error::Leased { .. }) => state.desk.defer(flight.number, now.saturating_add(PAUSE)),
             _ => state
                 .desk
                 .land(&self.rules, flight.number, good, now, jitter),
@@ -284,7 +279,6 @@ impl<V> Shared<V> {
             Err(error) => error,
         };
         let now = self.clock.monotonic();
-        let age = held.as_ref().and_then(Held::kept).map(|kept| kept.age(now));
         let serves = |held: &Held<V>| {
             let kept = held.kept();
             kept.is_some_and(|kept| self.serves_on_error(kept, kept.age(now)))
@@ -293,11 +287,7 @@ impl<V> Shared<V> {
             return Err(error);
         };
         count(&self.counts.stale_on_error);
-        Ok(Answer {
-            held,
-            age: age.unwrap_or_default(),
-            freshness: Freshness::StaleOnError(error),
-        })
+        Ok(held.answer(now, Freshness::StaleOnError(error)))
     }
 
     /// What is kept, and what is being created, is old.
