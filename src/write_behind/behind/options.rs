@@ -165,8 +165,8 @@ impl Options {
         self
     }
 
-    /// A key whose write failed waits so long, twice as long after the next failure, and never longer than
-    /// `longest`; up to the shortest delay is added at random.
+    /// A key whose write failed waits so long, twice as long after the next failure, and so on up to `longest`; to
+    /// each of these up to as much again is added at random.
     pub fn delays(mut self, shortest: Duration, longest: Duration) -> Options {
         self.settings.shortest = shortest;
         self.settings.longest = longest.max(shortest);
